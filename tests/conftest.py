@@ -1,0 +1,52 @@
+"""Fixtures, and CI's rule that a skip is a failure."""
+
+import os
+
+import pytest
+from support import PYINIT, Process, namespace
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("PYINIT_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {call.excinfo.value}"
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a program; its remains are killed at the end."""
+    started = []
+
+    def start(*argv, **kwargs):
+        started.append(Process([os.fspath(word) for word in argv], **kwargs))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.clean()
+
+
+@pytest.fixture
+def pyinit(start):
+    """Return a function that starts pyinit with these words."""
+    return lambda *words, **kwargs: start(*PYINIT, *words, **kwargs)
+
+
+@pytest.fixture
+def pid1(start):
+    """Return a function that starts pyinit with these words as a real PID 1.
+
+    The namespace's own process, unshare, is what is started; .init is pyinit's pid.
+    """
+
+    def pid1(*words, init=PYINIT, **kwargs):
+        from support import only_child
+
+        process = start(*namespace(), *init, *words, **kwargs)
+        process.init = only_child(process.pid)
+        return process
+
+    return pid1

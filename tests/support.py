@@ -1,0 +1,276 @@
+"""What all the tests share: real processes, with a deadline and a clean end."""
+
+import contextlib
+import functools
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PYINIT_FILE = ROOT / "pyinit.py"
+PROGRAMS = ROOT / "tests" / "programs"
+PYTHON = [sys.executable, "-IS"]
+PYINIT = [*PYTHON, str(PYINIT_FILE)]
+REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
+DEADLINE = 30.0  # seconds
+MARKER = "PYINIT_TEST_RUN"
+
+PASSED_ON = [
+    number
+    for number in [*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)]
+    if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
+]
+STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
+
+
+class Process:
+    """A started program: its lines, its end, and all that it was in one failure."""
+
+    def __init__(self, argv, env=None, **kwargs):
+        self.argv = [os.fspath(word) for word in argv]
+        self.run = str(uuid.uuid4())
+        env = {**(os.environ if env is None else env), MARKER: self.run}
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        kwargs.setdefault("stdout", subprocess.PIPE)
+        kwargs.setdefault("stderr", subprocess.PIPE)
+        kwargs.setdefault("start_new_session", True)
+        self.popen = subprocess.Popen(self.argv, env=env, **kwargs)
+        self.pid = self.popen.pid
+        self.out, self.err = b"", b""
+        self.seen = 0  # how much of self.out has been handed out as lines
+
+    def fail(self, why):
+        pytest.fail(
+            f"{why}\nargv: {self.argv}\nstatus: {self.popen.poll()}\n"
+            f"stdout: {self.out!r}\nstderr: {self.err!r}"
+        )
+
+    def _read(self, deadline):
+        """Read what there is, or wait for it; False at the end of both streams."""
+        streams = [s for s in (self.popen.stdout, self.popen.stderr) if s]
+        streams = [s for s in streams if not s.closed]
+        if not streams:
+            return False
+        ready, _, _ = select.select(streams, [], [], max(0, deadline - monotonic()))
+        if not ready:
+            self.fail("no output within the deadline")
+        for stream in ready:
+            data = os.read(stream.fileno(), 65536)
+            if not data:
+                stream.close()
+            elif stream is self.popen.stdout:
+                self.out += data
+            else:
+                self.err += data
+        return True
+
+    def line(self, timeout=DEADLINE):
+        """Return the next line of stdout, without its newline."""
+        deadline = monotonic() + timeout
+        while b"\n" not in self.out[self.seen :]:
+            if not self._read(deadline):
+                self.fail("stdout ended before another line came")
+        line, _, _ = self.out[self.seen :].partition(b"\n")
+        self.seen += len(line) + 1
+        return line.decode(errors="surrogateescape")
+
+    def expect(self, *lines):
+        for line in lines:
+            got = self.line()
+            if got != str(line):
+                self.fail(f"expected the line {line!s}, got {got}")
+        return self
+
+    def until_stderr(self, text):
+        deadline = monotonic() + DEADLINE
+        while text.encode() not in self.err:
+            if not self._read(deadline):
+                self.fail(f"stderr ended without {text!r}")
+
+    def send(self, number, pid=None):
+        os.kill(pid or self.pid, number)
+
+    def wait(self, timeout=DEADLINE):
+        """Read to the end of output, and return the status as a shell has it."""
+        deadline = monotonic() + timeout
+        while self._read(deadline):
+            pass
+        return self.status(max(0.1, deadline - monotonic()))
+
+    def status(self, timeout=DEADLINE):
+        """Return the status as a shell has it, without waiting for end of output."""
+        try:
+            code = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.fail("did not end within the deadline")
+        return 128 - code if code < 0 else code
+
+    @property
+    def stdout(self):
+        return self.out.decode(errors="surrogateescape")
+
+    @property
+    def stderr(self):
+        return self.err.decode(errors="surrogateescape")
+
+    def clean(self):
+        """Kill everything that carries this run's marker in its environment."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.popen.poll() is None:
+                self.popen.send_signal(signal.SIGCONT)
+        while [pid for pid in marked(self.run) if kill(pid)]:
+            pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(5)
+        for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def monotonic():
+    return time.monotonic()
+
+
+def kill(pid):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+        return state(pid) not in ("Z", "X", "")
+    return False
+
+
+def marked(run):
+    """Return the pids of the processes that have a run's marker."""
+    found = []
+    wanted = f"{MARKER}={run}".encode()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in Path("/proc", name, "environ").read_bytes():
+                    found.append(int(name))
+    return found
+
+
+def state(pid):
+    """Return the one-letter state of a process as ps has it, "" if there is none."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def until(condition, what, timeout=DEADLINE):
+    """Poll a condition of the kernel's that nothing announces."""
+    deadline = monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if monotonic() > deadline:
+            pytest.fail(f"not within {timeout} s: {what}")
+        time.sleep(0.002)
+
+
+def until_state(pid, letters):
+    until(lambda: state(pid) in letters, f"{pid} in state {letters}, is {state(pid)}")
+
+
+def children(pid):
+    """Return the pids of the children of a process, in this PID namespace."""
+    try:
+        return [
+            int(word)
+            for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+
+
+def command_line(pid):
+    """Return the words of a process, [] if there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def only_child(pid, program=""):
+    """Wait for a child of a process that runs a program; return its pid."""
+
+    def found():
+        words = {child: command_line(child)[:1] for child in children(pid)}
+        return [child for child in words if not program or words[child] == [program]]
+
+    return until(found, f"a child of {pid} {program}")[0]
+
+
+def traced(process):
+    """Return the pid of the pyinit that strace runs (not of strace's own forks)."""
+    return only_child(process.pid, PYTHON[0])
+
+
+def tool(name):
+    """Return the path of a program, or skip the test."""
+    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not path:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@functools.lru_cache(None)
+def namespace_command():
+    """Return the words that make the next one PID 1, or the reason why not."""
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if not shutil.which("unshare"):
+        return "unshare is not installed"
+    for extra in ([], ["--map-root-user"]):
+        probe = [*words, *extra, "sh", "-c", "echo $$"]
+        result = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if result.stdout == b"1\n":
+            return [*words, *extra]
+    return f"{' '.join(probe)}: {result.stderr.decode().strip()}"
+
+
+def namespace():
+    """Return the words that make the next one PID 1 of a namespace, or skip."""
+    command = namespace_command()
+    if isinstance(command, str):
+        pytest.skip(command)
+    return command
+
+
+def strace(*rules):
+    """Return the words that run a command under strace with rules, or skip."""
+    path = tool("strace")
+    probe = [path, "-f", "-o", "/dev/null", "true"]
+    result = subprocess.run(probe, stderr=subprocess.PIPE)
+    if result.returncode:
+        pytest.skip(f"{' '.join(probe)}: {result.stderr.decode().strip()}")
+    return [path, "-f", "-qq", "-o", "/dev/null", *rules]
+
+
+def as_user(uid, argv):
+    """Return the words that run argv as another user than root, which we must be.
+
+    The Python must be one that everybody may run, which pyenv's of root is not.
+    """
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    argv = ["/usr/bin/python3" if word == sys.executable else word for word in argv]
+    tool("/usr/bin/python3")
+    return [tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
+
+
+def field(text, name):
+    """Return the value of a line "name: value" of a /proc/PID/status."""
+    return re.search(rf"^{name}:\s*(.*)$", text, re.M).group(1)

@@ -1,0 +1,115 @@
+"""The exit status: the command's own, 128 + N, 127, 126, 125; and -e."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from support import PYINIT, PYTHON, as_user, tool
+
+FATAL = [n for n in [*range(1, 32), *range(34, 65)] if n not in (17, 18, 19, 20, 21, 22, 23, 28)]
+
+
+def test_all_codes(tmp_path):
+    program = "i=0; while [ $i -lt 256 ]; do {} sh -c \"exit $i\"; echo $i $?; i=$((i+1)); done"
+    result = subprocess.run(
+        ["sh", "-c", program.format(" ".join(PYINIT))], stdout=subprocess.PIPE
+    )
+    assert result.stdout.decode() == "".join(f"{n} {n}\n" for n in range(256))
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_every_fatal_signal(pyinit, mode):
+    for number in FATAL:
+        program = f"import os, signal; os.kill(os.getpid(), {number})"
+        if number == signal.SIGINT:
+            program = program.replace("os.kill", "signal.signal(2, signal.SIG_DFL); os.kill")
+        if number in (signal.SIGPIPE, signal.SIGXFSZ):
+            program = program.replace("os.kill", f"signal.signal({number}, signal.SIG_DFL); os.kill")
+        process = pyinit(*mode, *PYTHON, "-c", program)
+        assert process.wait() == 128 + number
+
+
+def test_not_found(pyinit, tmp_path):
+    for name in ("no-such-command", "./no-such-command", "/no/such/command", ""):
+        process = pyinit("--", name)
+        assert process.wait() == 127
+        assert process.stderr == f"[pyinit] {name}: No such file or directory\n"
+
+
+def test_an_interpreter_that_is_not_there(pyinit, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    process = pyinit(script)
+    assert process.wait() == 127
+    assert process.stderr == f"[pyinit] {script}: No such file or directory\n"
+
+
+def test_cannot_be_run(pyinit, tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    for path, why in (
+        (plain, "Permission denied"),
+        (tmp_path, "Permission denied"),
+        (plain / "x", "Not a directory"),
+        ("/" + "x" * 300, "File name too long"),
+    ):
+        process = pyinit("--", path)
+        assert process.wait() == 126
+        assert process.stderr == f"[pyinit] {path}: {why}\n"
+
+
+def test_a_newline_in_the_name_is_still_one_line(pyinit):
+    process = pyinit("--", "no\nsuch")
+    assert process.wait() == 127
+    assert process.stderr == "[pyinit] no\\nsuch: No such file or directory\n"
+
+
+def test_fork_that_fails(start):
+    for limit, code, error in (
+        ("4", 0, ""),
+        ("0", 125, "[pyinit] cannot start: Resource temporarily unavailable\n"),
+    ):
+        # An id that nobody else has: the processes of one id are counted.
+        words = as_user(64007, [tool("prlimit"), f"--nproc={limit}", *PYINIT, "true"])
+        process = start(*words)
+        assert process.wait() == code
+        assert process.stderr == error
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "status"),
+    [
+        (["-e", "143"], 143, 0),
+        (["--expect=143"], 7, 7),
+        (["-e0"], 0, 0),
+        (["-e", "255", "--expect", "3"], 3, 0),
+        (["-e", "255", "--expect", "3"], 255, 0),
+        (["-e", "127"], None, 0),
+        (["-e", "1"], None, 127),
+    ],
+)
+def test_expect(pyinit, options, code, status):
+    command = ["sh", "-c", f"exit {code}"] if code is not None else ["no-such-command"]
+    assert pyinit(*options, "--", *command).wait() == status
+
+
+def test_expect_a_signal(pyinit):
+    process = pyinit("-e", "143", "sh", "-c", "echo up; exec sleep 60")
+    process.expect("up")
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"])
+def test_bad_codes(pyinit, code):
+    process = pyinit("-e", code, "--", "echo", "started")
+    assert process.wait() == 2
+    assert process.stdout == ""
+    assert (repr(code) in process.stderr or not code) and "usage: " in process.stderr
+
+
+def test_main_gives_the_status():
+    program = f"import sys; sys.path.insert(0, {str(os.path.dirname(PYINIT[-1]))!r}); import pyinit; sys.exit(pyinit.main(['sh', '-c', 'exit 9']))"
+    assert subprocess.run([*PYTHON, "-c", program]).returncode == 9

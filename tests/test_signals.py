@@ -1,0 +1,260 @@
+"""Signals: every one is passed on, rewritten, or dropped, and none is lost."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from support import (
+    PASSED_ON,
+    PYINIT,
+    REPORTER,
+    STOPS,
+    children,
+    field,
+    only_child,
+    state,
+    strace,
+    traced,
+    until,
+    until_state,
+)
+
+OTHERS = [number for number in PASSED_ON if number not in STOPS]
+RTMAX = signal.SIGRTMAX
+
+
+def reporter(pyinit, *options):
+    process = pyinit(*options, "--", *REPORTER)
+    process.command = int(process.line().split()[1])
+    return process
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_every_signal_is_passed_on(pyinit, mode):
+    process = reporter(pyinit, *mode)
+    for number in OTHERS:
+        process.send(number)
+        process.expect(number)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_stop_signals_reach_a_single_child_as_they_are(pyinit, number):
+    process = reporter(pyinit, "-c")
+    process.send(number)
+    process.expect(int(number))
+    until_state(process.pid, "T")
+    process.send(signal.SIGCONT)
+    process.expect(int(signal.SIGCONT))
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_stop_signals_stop_both_and_cont_wakes_both(pyinit, number):
+    process = reporter(pyinit)
+    process.send(number)
+    until_state(process.command, "T")
+    until_state(process.pid, "T")
+    process.send(signal.SIGCONT)
+    process.expect(int(signal.SIGCONT))
+    assert state(process.pid) == state(process.command) == "S"
+
+
+def test_a_signal_while_stopped_arrives_after_cont(pyinit):
+    process = reporter(pyinit)
+    process.send(signal.SIGTSTP)
+    until_state(process.pid, "T")
+    process.send(signal.SIGUSR1)
+    process.send(signal.SIGCONT)
+    assert sorted([process.line(), process.line()]) == ["10", "18"]
+
+
+@pytest.mark.parametrize("spelling", ["20:0", "TSTP:0", "TTIN:0", "TTOU:0"])
+def test_a_dropped_stop_signal_stops_nobody(pyinit, spelling):
+    process = reporter(pyinit, "-r", spelling)
+    source = {"20": 20, "TSTP": 20, "TTIN": 21, "TTOU": 22}[spelling.split(":")[0]]
+    process.send(source)
+    process.send(signal.SIGUSR1)
+    process.expect(int(signal.SIGUSR1))
+
+
+def test_a_stop_signal_rewritten_to_another_does_not_stop_pyinit(pyinit):
+    process = reporter(pyinit, "-r", "TSTP:USR2")
+    process.send(signal.SIGTSTP)
+    process.expect(int(signal.SIGUSR2))
+    process.send(signal.SIGUSR1)
+    process.expect(int(signal.SIGUSR1))
+
+
+@pytest.mark.parametrize(
+    ("rules", "sent", "received"),
+    [
+        (["15:3"], 15, 3),
+        (["TERM:QUIT"], 15, 3),
+        (["SIGTERM:SIGQUIT"], 15, 3),
+        (["sigterm:Quit"], 15, 3),
+        (["1:TERM"], 1, 15),
+        (["HUP:15"], 1, 15),
+        (["TSTP:TERM"], 20, 15),
+        (["WINCH:RTMIN"], 28, signal.SIGRTMIN),
+        (["USR1:RTMIN+3"], 10, signal.SIGRTMIN + 3),
+        (["USR1:SIGRTMAX-1"], 10, RTMAX - 1),
+        (["rtmax:usr2"], RTMAX, 12),
+        (["RTMIN+1:9"], signal.SIGRTMIN + 1, None),
+        (["POLL:IOT"], 29, 6),
+        (["STKFLT:CHLD"], 16, 17),
+        (["64:1"], 64, 1),
+        (["TERM:USR1", "TERM:USR2"], 15, 12),
+        (["TERM:0", "TERM:USR2"], 15, 12),
+    ],
+)
+def test_rewrite(pyinit, rules, sent, received):
+    options = [word for rule in rules for word in ("--rewrite", rule)]
+    process = reporter(pyinit, *options)
+    process.send(sent)
+    if received is None:
+        assert process.wait() == 128 + signal.SIGKILL
+    else:
+        process.expect(int(received))
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_every_signal_can_be_rewritten_and_dropped(pyinit, mode):
+    rules = [f"-r{n}:{n % 30 + 1 if n % 30 + 1 not in (9, 19) else 1}" for n in OTHERS]
+    process = reporter(pyinit, *mode, *rules)
+    for rule in rules:
+        source, target = rule[2:].split(":")
+        process.send(int(source))
+        process.expect(target)
+    others = [number for number in OTHERS if number != 64]
+    process = reporter(pyinit, *mode, *[f"-r{n}:0" for n in others], "-r64:10")
+    for number in others:
+        process.send(number)
+        process.send(64)
+        process.expect(10)  # the marker comes next, so the dropped one was dropped
+
+
+def test_the_last_drop_wins(pyinit):
+    process = reporter(pyinit, "-r", "TERM:USR2", "-r", "15:0")
+    process.send(signal.SIGTERM)
+    process.send(signal.SIGUSR1)
+    process.expect(10)
+
+
+def test_signals_from_the_command_itself_are_passed_on(pyinit):
+    program = 'trap "echo got; exit 5" USR1; kill -USR1 $PPID; while :; do sleep 1; done'
+    process = pyinit("sh", "-c", program)
+    process.expect("got")
+    assert process.wait() == 5
+
+
+def test_sigchld_is_not_passed_on(pyinit):
+    process = reporter(pyinit)
+    process.send(signal.SIGCHLD)
+    process.send(signal.SIGUSR1)
+    process.expect(10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_between_fork_and_setsid(start, number, mode):
+    # The child is held at the door of setsid; with -c, of the reset of its handlers.
+    call = "rt_sigaction" if mode else "setsid"
+    rule = f"inject={call}:delay_enter=300000" + (":when=40" if mode else "")
+    trace = strace("-e", "trace=setsid,rt_sigaction", "-e", rule)
+    process = start(*trace, *PYINIT, *mode, "sh", "-c", "sleep 60")
+    init = traced(process)
+    child = only_child(init)
+    os.kill(init, number)
+    assert process.wait() == 128 + number
+    assert not state(child)
+    assert process.stderr == ""
+
+
+def test_between_fork_and_exec_an_ignored_signal_stays_ignored(start):
+    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=300000")
+    program = 'trap "" INT TERM; exec "$@"'
+    process = start(
+        *trace, "sh", "-c", program, "sh", *PYINIT, "sh", "-c", "echo alive"
+    )
+    init = traced(process)
+    only_child(init)
+    os.kill(init, signal.SIGINT)
+    os.kill(init, signal.SIGTERM)
+    process.expect("alive")
+    assert process.wait() == 0
+
+
+def test_before_the_command_line_is_read(start):
+    # Held up where it looks for argparse, pyinit has no parser, no table, no child.
+    calls = "stat,newfstatat,openat"
+    trace = strace("-P", argparse.__file__, "-e", f"trace={calls}")
+    trace += ["-e", f"inject={calls}:delay_enter=500000:when=1"]
+    process = start(*trace, *PYINIT, "-r", "HUP:USR1", "--", *REPORTER)
+    init = traced(process)
+    everything = sum(1 << (number - 1) for number in PASSED_ON)
+
+    def blocked():
+        status = Path(f"/proc/{init}/status").read_text()
+        return int(field(status, "SigBlk"), 16) & everything == everything
+
+    until(blocked, "signals are blocked")
+    assert not children(init)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RTMAX):
+        os.kill(init, number)
+    assert process.line().startswith("ready")
+    assert {int(process.line()) for _ in range(4)} == {15, 2, 10, RTMAX}
+
+
+def test_realtime_signals_queue(pyinit):
+    process = reporter(pyinit)
+    for _ in range(1000):
+        process.send(RTMAX)
+    process.send(RTMAX - 1)
+    got = [int(process.line()) for _ in range(1001)]
+    assert got.count(RTMAX) == 1000
+
+
+def test_the_group_is_signalled_before_its_leader_is_reaped(start):
+    # Whatever waits for the child is held up at its door: the group's member must
+    # report the SIGTERM while the leader is still a zombie.
+    trace = strace("-e", "trace=wait4", "-e", "inject=wait4:delay_enter=1000000:when=1")
+    program = '"$@" & read line; exit 7'
+    process = start(
+        *trace, *PYINIT, "sh", "-c", program, "sh", *REPORTER, "0", stdin=-1
+    )
+    process.line()
+    init = traced(process)
+    child = only_child(init)
+    process.popen.stdin.write(b"go\n")
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    process.expect(15)
+    assert state(child) == "Z"
+    assert process.wait() == 7
+
+
+@pytest.mark.parametrize(("rule", "received"), [("TERM:USR1", 10), ("TERM:0", None)])
+def test_the_farewell_goes_through_the_rewrite_table(pyinit, rule, received):
+    program = '"$@" & read line'
+    process = pyinit("-r", rule, "sh", "-c", program, "sh", *REPORTER, stdin=-1)
+    member = int(process.line().split()[1])
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    assert process.status() == 1
+    if received is None:
+        os.kill(member, RTMAX)
+    process.expect(received or RTMAX)
+    os.kill(member, signal.SIGKILL)
+
+
+def test_a_broken_stderr_sends_the_command_nothing(start):
+    # A write to a pipe without a reader raises SIGPIPE, which must not be passed on.
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*PYINIT, "-v", *REPORTER, stderr=write)
+    os.close(write)
+    process.line()
+    for _ in range(3):
+        process.send(signal.SIGUSR1)
+        process.expect(10)
