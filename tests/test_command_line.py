@@ -1,0 +1,283 @@
+"""The command line: what is an option, what is the command's, what is refused."""
+
+import os
+import subprocess
+
+import pytest
+from support import PYINIT, PYINIT_FILE, PYTHON, ROOT
+
+SHOW = [*PYTHON, "-c", "import sys; print(sys.argv[1:])"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-v", "--", "--rewrite", "1:2"],
+        ["--"],
+        ["--", "--"],
+        ["-h"],
+        ["--help", "--version", "-V", "-c", "-r", "bad", "--ver", "--re"],
+        ["", " ", "\n", "-", "--grace"],
+        ["@file", "é", "\udcff"],
+    ],
+)
+@pytest.mark.parametrize("before", [[], ["--"], ["-c"], ["-v", "--"], ["-c", "-r1:2"]])
+def test_the_commands_own_words_are_its_own(pyinit, before, words):
+    process = pyinit(*before, *SHOW, *words)
+    assert process.wait() == 0
+    assert process.stdout == f"{words}\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-vc"],
+        ["-cv"],
+        ["-cvr1:2"],
+        ["-vcr", "1:2"],
+        ["-cve", "3", "-v"],
+        ["--single-child", "--verbose"],
+        ["--single", "--verb"],
+        ["--rewrite=1:2", "--single-child", "-v"],
+        ["--rew", "1:2", "-cv"],
+        ["--expect", "3", "--grace=0", "-c", "-v"],
+        ["--grace", "0.5", "-cv"],
+    ],
+)
+@pytest.mark.parametrize("end", [[], ["--"]])
+def test_options_in_every_form(pyinit, options, end):
+    process = pyinit(*options, *end, "sh", "-c", "read a b c d pgrp e < /proc/$$/stat; echo $pgrp")
+    assert process.wait() == 0
+    assert process.stdout == f"{process.pid}\n"  # -c was seen
+    assert "[pyinit] " in process.stderr  # and -v
+
+
+def test_dumb_inits_variables(pyinit):
+    show = ["sh", "-c", "read a b c d pgrp e < /proc/$$/stat; echo $pgrp"]
+    for value, single in (("0", True), ("1", False), ("", False), ("no", False)):
+        process = pyinit(*show, env={**os.environ, "DUMB_INIT_SETSID": value})
+        assert process.wait() == 0
+        assert (process.stdout == f"{process.pid}\n") == single
+    for value, verbose in (("1", True), ("0", False), ("", False), ("yes", False)):
+        process = pyinit("true", env={**os.environ, "DUMB_INIT_DEBUG": value})
+        assert process.wait() == 0
+        assert bool(process.stderr) == verbose
+
+
+def test_a_lone_dash_is_a_command(pyinit):
+    process = pyinit("-")
+    assert process.wait() == 127
+    assert process.stderr == "[pyinit] -: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--"],
+        ["-v"],
+        ["-c", "--"],
+        ["--rewrite", "1:2"],
+    ],
+)
+def test_no_command(pyinit, words):
+    process = pyinit(*words)
+    assert process.wait() == 2
+    assert process.stdout == ""
+    assert "no command" in process.stderr
+    assert "usage: pyinit.py [options] [--] command [arg ...]" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offending"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["-x"], "-x"),
+        (["-vx"], "x"),
+        (["-1"], "-1"),
+        (["--ver"], "--ver"),
+        (["--verbose=1"], "1"),
+        (["-r"], "-r"),
+        (["--rewrite"], "--rewrite"),
+        (["-e"], "-e"),
+        (["--grace"], "--grace"),
+        (["--rewrite="], "--rewrite"),
+    ],
+)
+def test_unknown_and_unfinished_options(pyinit, words, offending):
+    started = [] if words[0] in ("-r", "--rewrite", "-e", "--grace") else ["echo", "no"]
+    process = pyinit(*words, *started)
+    assert process.wait() == 2
+    assert process.stdout == ""
+    assert offending in process.stderr and "usage: " in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+BAD_REWRITES = [
+    "15",
+    "15:",
+    ":3",
+    ":",
+    "",
+    "15:3:1",
+    "15;3",
+    "0:15",
+    "15:65",
+    "65:15",
+    "32:15",
+    "33:15",
+    "15:32",
+    "15:33",
+    "-1:15",
+    "15:-1",
+    "15:+3",
+    "+15:3",
+    " 15:3",
+    "15:3 ",
+    "15 :3",
+    "15: 3",
+    "15\n:3",
+    "15:3\n",
+    "15:3x",
+    "15x:3",
+    "1_5:3",
+    "0x0f:3",
+    "15.0:3",
+    "1e1:3",
+    "KILL:TERM",
+    "9:15",
+    "STOP:TERM",
+    "19:15",
+    "CHLD:TERM",
+    "17:15",
+    "CLD:15",
+    "SIGCHLD:SIGTERM",
+    "FOO:TERM",
+    "TERM:FOO",
+    "SIGSIGTERM:TERM",
+    "SIG:15",
+    "SIG15:3",
+    "TERM:SIG0",
+    "RTMIN+31:15",
+    "RTMIN-1:15",
+    "RTMAX+1:15",
+    "RTMAX-31:15",
+    "RTMIN+:15",
+    "RTMIN+ 1:15",
+    "\u0661\u0665:3",  # Arabic digits
+    "\uff11\uff15:3",  # full width
+    "15:\u00b2",
+    "\u017figterm:15",  # a long s, whose upper case is S
+    "S\u0130GTERM:15",
+    "TERM:QU\u0131T",
+    "\udcff:15",
+    "9" * 5000 + ":15",
+    "TERM:" + "1" * 100,
+]
+
+
+@pytest.mark.parametrize("rule", BAD_REWRITES, ids=lambda rule: ascii(rule)[:20])
+@pytest.mark.parametrize("form", ["-r", "--rewrite", "--rewrite="])
+def test_bad_rewrites(pyinit, rule, form):
+    words = [form + rule] if form.endswith("=") else [form, rule]
+    process = pyinit("-c", *words, "--", "echo", "started")
+    assert process.wait() == 2
+    assert process.stdout == ""
+    assert "usage: " in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stderr.count("\n") == 1
+    if rule:
+        shown = os.fsencode(rule).decode(errors="surrogateescape")
+        assert ascii(rule)[1:-1] in process.stderr or shown in process.stderr or repr(rule)[1:-1] in process.stderr
+
+
+@pytest.mark.parametrize("number", [*range(1, 32), *range(34, 65)])
+def test_every_spelling_of_every_signal(number):
+    if number in (9, 17, 19):
+        return
+    kill_l = subprocess.run(
+        ["bash", "-c", f"kill -l {number}"], stdout=subprocess.PIPE, check=True
+    )
+    name = kill_l.stdout.decode().strip()
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import pyinit\n"
+        f"for text in {[str(number), name, 'SIG' + name, name.lower(), 'sig' + name]!r}:\n"
+        f"    assert pyinit.rewrite(text + ':0') == ({number}, 0), text\n"
+        f"    assert pyinit.rewrite('1:' + text) == (1, {number}), text\n"
+    )
+    subprocess.run([*PYTHON, "-c", program], check=True)
+
+
+def test_help_is_the_docstring(pyinit):
+    import ast
+
+    docstring = ast.get_docstring(ast.parse(PYINIT_FILE.read_text()), clean=False)
+    for option in ("-h", "--help"):
+        process = pyinit(option)
+        assert process.wait() == 0
+        assert process.stdout == docstring
+        assert process.stderr == ""
+
+
+def test_version(pyinit):
+    import re
+
+    version = re.search('^__version__ = "(.*)"$', PYINIT_FILE.read_text(), re.M).group(1)
+    for option in ("-V", "--version"):
+        process = pyinit(option)
+        assert process.wait() == 0
+        assert process.stdout == f"pyinit {version}\n"
+
+
+def test_without_docstrings(start):
+    process = start(*PYTHON, "-OO", *PYINIT[2:], "--help")
+    assert process.wait() == 0
+    assert "usage: pyinit.py" in process.stdout
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--nonsense", "-e999"])
+@pytest.mark.parametrize("streams", ["full", "closed"])
+def test_output_that_cannot_be_written(start, option, streams):
+    to = ">/dev/full 2>/dev/full" if streams == "full" else ">&- 2>&-"
+    process = start("sh", "-c", f'exec "$@" {to}', "sh", *PYINIT, option)
+    assert process.wait() == (125 if option in ("--help", "--version") else 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("dumb-init", "dumb-init"),
+        ("pyinit.py", "pyinit"),
+        ("my-init.py", "my-init"),
+        ("pyinit-1.2.py", "pyinit-1.2"),
+    ],
+)
+def test_the_name_in_messages(start, tmp_path, file, name):
+    copy = tmp_path / file
+    copy.write_bytes(PYINIT_FILE.read_bytes())
+    process = start(*PYTHON, copy, "no-such-command")
+    assert process.wait() == 127
+    assert process.stderr == f"[{name}] no-such-command: No such file or directory\n"
+
+
+def test_importing_has_no_effect():
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import signal, os\n"
+        "before = signal.pthread_sigmask(signal.SIG_BLOCK, []), os.getcwd()\n"
+        "import pyinit\n"
+        "assert before == (signal.pthread_sigmask(signal.SIG_BLOCK, []), os.getcwd())\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert 'argparse' not in sys.modules\n"
+    )
+    result = subprocess.run([*PYTHON, "-c", program], stdout=-1, stderr=-1)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_argparse_is_loaded_for_options_alone(pyinit):
+    for words, loaded in ((["true"], 0), (["--", "true"], 0), (["-c", "true"], 1)):
+        process = pyinit(*words, env={**os.environ})
+        process.wait()
+        traced = subprocess.run(
+            [*PYTHON, "-v", *PYINIT[2:], *words], stderr=subprocess.PIPE
+        )
+        assert bool(traced.stderr.count(b"import 'argparse'")) == loaded
