@@ -1,0 +1,441 @@
+"""Real pseudo-terminals, in the layouts that differ.
+
+container: pyinit is PID 1 and leads the session, as docker run -it has it
+exec: it leads the session and is not PID 1, as docker exec -it has it
+script: it is in the group of a shell without job control that leads the session
+shell: it is a job of an interactive bash
+"""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import struct
+import termios
+
+import pytest
+from support import (
+    DEADLINE,
+    PYINIT,
+    PYTHON,
+    REPORTER,
+    Process,
+    children,
+    monotonic,
+    namespace,
+    only_child,
+    state,
+    tool,
+    until,
+    until_state,
+)
+
+PROMPT = "@prompt@ "
+INIT = shlex.join(PYINIT)
+ECHOES = ["sh", "-c", "echo up; while read line; do echo got $line; done"]
+
+
+class Terminal:
+    """A pseudo-terminal, and the program that has it as its controlling terminal."""
+
+    def __init__(self, *argv, ours=True):
+        self.master, slave = pty.openpty()
+        attributes = termios.tcgetattr(slave)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        env = {**os.environ, "PS1": PROMPT, "ENV": "", "HISTFILE": "", "TERM": "dumb"}
+
+        def lead_session():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        kwargs = {"stdin": slave, "stdout": slave, "stderr": slave}
+        if argv[0] == "unshare":
+            # It is PID 1 that is to lead the session, not unshare.
+            end = argv.index("--") + 1
+            argv = [*argv[:end], tool("setsid"), "--ctty", *argv[end:]]
+        elif ours:
+            kwargs.update(preexec_fn=lead_session, start_new_session=False)
+        self.process = Process(argv, env=env, **kwargs)
+        os.close(slave)
+        self.pid = self.process.pid
+        self.seen = ""
+        self.all = ""
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def expect(self, *patterns):
+        """Wait until each pattern has come, in this order; return what came with it."""
+        for pattern in patterns:
+            deadline = monotonic() + DEADLINE
+            while not re.search(pattern, self.seen, re.M):
+                left = max(0, deadline - monotonic())
+                ready, _, _ = select.select([self.master], [], [], left)
+                try:
+                    data = os.read(self.master, 4096) if ready else b""
+                except OSError:
+                    data = b""
+                if not data:
+                    pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
+                self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+                self.all += data.decode(errors="replace")
+            found = re.search(pattern, self.seen, re.M)
+            before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        return before
+
+    def run(self, command):
+        """Type a command to the shell at its prompt; return its output."""
+        self.type(command + "\n")
+        return self.expect(re.escape(PROMPT))[: -len(PROMPT)]
+
+    def resize(self, rows, columns):
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def foreground(self):
+        return os.tcgetpgrp(self.master)
+
+    def close(self):
+        if self.master is not None:
+            os.close(self.master)
+            self.master = None
+
+
+@pytest.fixture
+def terminal():
+    opened = []
+
+    def terminal(*argv, **kwargs):
+        opened.append(Terminal(*argv, **kwargs))
+        return opened[-1]
+
+    yield terminal
+    for one in opened:
+        one.process.clean()
+        one.close()
+
+
+@pytest.fixture(params=["container", "exec", "script"])
+def alone(request, terminal):
+    """Return a function that runs pyinit where there is nobody to resume it."""
+
+    def alone(*words):
+        if request.param == "container":
+            screen = terminal(*namespace(), "--", *PYINIT, *words)
+            screen.init = only_child(screen.pid)
+        elif request.param == "exec":
+            screen = terminal(*PYINIT, *words)
+            screen.init = screen.pid
+        else:
+            screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words)
+            screen.init = only_child(screen.pid)
+        return screen
+
+    return alone
+
+
+@pytest.fixture
+def container(terminal):
+    def container(*words):
+        screen = terminal(*namespace(), "--", *PYINIT, *words)
+        screen.init = only_child(screen.pid)
+        return screen
+
+    return container
+
+
+@pytest.fixture
+def shell(terminal):
+    """An interactive bash with job control, at its prompt."""
+    screen = terminal(tool("bash"), "--norc", "--noprofile", "--noediting", "-i")
+    screen.expect(re.escape(PROMPT))
+    return screen
+
+
+# --- Nobody to resume us ----------------------------------------------------------
+
+
+def test_a_shell_has_job_control(alone):
+    screen = alone("bash", "--norc", "--noprofile", "--noediting", "-i")
+    start = screen.expect(re.escape(PROMPT))
+    assert "no job control" not in start
+    group = screen.foreground()
+    screen.type("sleep 100\n")
+    until(lambda: screen.foreground() != group, "sleep's own group in the foreground")
+    screen.type("\x1a")
+    screen.expect("Stopped", re.escape(PROMPT))
+    assert "Stopped" in screen.run("jobs")
+    screen.type("fg\n")
+    screen.expect("sleep 100\n")
+    screen.type("\x03")
+    screen.expect(re.escape(PROMPT))
+    assert screen.run("echo $?") == "130\n"
+    screen.type("exit 7\n")
+    assert screen.process.status() == 7
+
+
+KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+@pytest.mark.parametrize(("key", "number"), KEYS)
+def test_the_terminals_signals_come_once(alone, mode, key, number):
+    screen = alone(*mode, "--", *REPORTER)
+    screen.expect("ready .*\n")
+    for round in range(3):
+        if key:
+            screen.type(key)
+        else:
+            screen.resize(30 + round, 100)
+        screen.expect(f"^{number:d}\n")
+        # A second one would come before this: it has the higher number.
+        os.kill(screen.init, signal.SIGRTMAX)
+        assert screen.expect("^64\n") == "64\n"
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_ctrl_z_does_not_wedge(alone, mode):
+    screen = alone(*mode, *ECHOES)
+    screen.expect("up\n")
+    for line in ("one", "two"):
+        screen.type("\x1a")
+        screen.type(line + "\n")
+        screen.expect(f"got {line}\n")
+    screen.type("\x04")
+    assert screen.process.status() == 0
+
+
+def test_ctrl_z_of_a_program_that_stops_itself(alone):
+    # As nano and mutt do: SIGTSTP is caught, and the whole group stopped by SIGSTOP.
+    program = "trap 'echo stopping; kill -STOP 0; echo on' TSTP; " + ECHOES[2]
+    screen = alone("bash", "-c", program)
+    screen.expect("up\n")
+    screen.type("\x1a\n")
+    screen.expect("stopping\n", "on\n", "got")
+    screen.type("again\n")
+    screen.expect("got again\n")
+
+
+def test_reading_in_the_background_does_not_wedge(alone):
+    # The command has lost the foreground to a group that has ended.
+    program = (
+        "import os, signal, sys\n"
+        "if not os.fork():\n"
+        "    os.setpgid(0, 0)\n"
+        "    signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
+        "    os.tcsetpgrp(0, os.getpid())\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "print('up', flush=True)\n"
+        "print('got', sys.stdin.readline(), flush=True)\n"
+    )
+    screen = alone(*PYTHON, "-c", program)
+    screen.expect("up\n")
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+    assert screen.process.status() == 0
+
+
+def test_a_stop_that_was_sent_lasts(container):
+    screen = container(*ECHOES)
+    screen.expect("up\n")
+    command = only_child(screen.init)
+    os.kill(screen.init, signal.SIGTSTP)
+    until_state(command, "T")
+    # Passed on by the same loop, later: the command is still stopped then.
+    os.kill(screen.init, signal.SIGURG)
+    until(lambda: state(screen.init) == "S", "pyinit waits again")
+    assert state(command) == "T"
+    os.kill(screen.init, signal.SIGCONT)
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_a_hang_up_reaches_the_command(container, mode):
+    screen = container(*mode, "sh", "-c", "echo up; sleep 100")
+    screen.expect("up\n")
+    screen.close()
+    assert screen.process.status() == 129
+
+
+def test_the_terminal_is_given_back(terminal):
+    ask = "import os; print('same', os.tcgetpgrp(0) == os.getpgrp())"
+    program = f'"$@"; exec {shlex.join(PYTHON)} -c "{ask}"'
+    for command in ("true", "no-such-command", "sh -c 'kill -9 $$'"):
+        screen = terminal("sh", "-c", f"{INIT} {command}; " + program.partition("; ")[2])
+        screen.expect("same True\n")
+
+
+def test_a_terminal_that_is_not_ours(terminal):
+    show = "read a b c d pgrp sid e < /proc/$$/stat; echo own $(($$ == sid)); read x; echo got $x"
+    screen = terminal(*PYINIT, "sh", "-c", show, ours=False)
+    screen.expect("own 1\n")
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+    assert screen.process.status() == 0
+
+
+# --- A job of an interactive shell ------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["", "-c"], ids=["session", "single"])
+@pytest.mark.parametrize(("key", "number"), KEYS)
+def test_a_job_gets_the_terminals_signals_once(shell, mode, key, number):
+    shell.type(f"{INIT} {mode} -- {shlex.join(REPORTER)}\n")
+    shell.expect("ready .*\n")
+    init = only_child(shell.pid)
+    for round in range(3):
+        if key:
+            shell.type(key)
+        else:
+            shell.resize(30 + round, 100)
+        shell.expect(f"^{number:d}\n")
+        os.kill(init, signal.SIGRTMAX)
+        assert shell.expect("^64\n") == "64\n"
+
+
+@pytest.mark.parametrize("mode", ["", "-c"], ids=["session", "single"])
+@pytest.mark.parametrize("options", ["", "-r TSTP:TSTP"])
+def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
+    shell.type(f"{INIT} {mode} {options} {shlex.join(ECHOES)}\n")
+    shell.expect("up\n")
+    for line in ("one", "two"):
+        shell.type("\x1a")
+        shell.expect("Stopped", re.escape(PROMPT))
+        assert "Stopped" in shell.run("jobs")
+        assert shell.run("read word; echo =$word\nfine") == "=fine\n"
+        shell.type("fg\n")
+        shell.expect("pyinit.*\n")
+        shell.type(line + "\n")
+        shell.expect(f"got {line}\n")
+    shell.type("\x03")
+    shell.expect(re.escape(PROMPT))
+    assert shell.run("echo $?") == "130\n"
+    assert shell.run("read word; echo =$word\nfine") == "=fine\n"
+    assert shell.run("jobs") == ""
+
+
+def test_bg(shell):
+    shell.type(f"{INIT} sh -c 'echo up; sleep 0.3; echo still; exit 3'\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("bg\n")
+    shell.expect("still\n")
+    # It ends in the background, and must not take the terminal from the shell.
+    shell.type("wait\n")
+    shell.expect(r"Exit 3")
+    shell.type("read word; echo =$word\nfine\n")
+    shell.expect("=fine\n")
+
+
+def test_a_job_in_the_background_that_reads(shell):
+    shell.run(f"{INIT} {shlex.join(ECHOES)} &")
+    job = only_child(shell.pid)
+    until_state(job, "T")
+    assert "Stopped" in shell.run("jobs")
+    assert shell.run("read word; echo =$word\nfine") == "=fine\n"
+    shell.type("fg\n")
+    shell.expect("pyinit.*\n")
+    shell.type("hello\n")
+    shell.expect("got hello\n")
+    shell.type("\x04")
+    shell.expect(re.escape(PROMPT))
+    assert shell.run("echo $?") == "0\n"
+
+
+def test_tostop(shell):
+    shell.run("stty tostop")
+    # In the foreground all is written, pyinit's own lines too.
+    said = shell.run(f"{INIT} -v echo hello")
+    assert "hello\n" in said and "has ended with 0" in said
+    # In the background the command is stopped, as it would be without pyinit.
+    shell.run(f"{INIT} echo in the back &")
+    until_state(only_child(shell.pid), "T")
+    shell.type("fg\n")
+    shell.expect("pyinit.*\n", "in the back\n", re.escape(PROMPT))
+
+
+def test_a_signal_while_suspended(shell):
+    shell.type(f"{INIT} {shlex.join(ECHOES)}\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    job = only_child(shell.pid)
+    os.kill(job, signal.SIGTERM)
+    shell.type("fg\n")
+    shell.expect(re.escape(PROMPT))
+    assert shell.run("echo $?") == "143\n"
+
+
+def test_ctrl_z_stops_the_whole_pipeline(shell):
+    shell.type(f"{INIT} {shlex.join(ECHOES)} | cat\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    shell.expect("pyinit.*\n")
+    shell.type("hello\n")
+    shell.expect("got hello\n")
+    shell.type("\x04")
+    shell.expect(re.escape(PROMPT))
+
+
+def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
+    shell.type(f"sh -c '{INIT} sh -c \"echo up; sleep 100\"; echo after'\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    shell.expect("pyinit.*\n")
+    shell.type("\x03")
+    shell.expect(re.escape(PROMPT))
+
+
+def test_without_a_terminal_on_stdin(shell):
+    # The session that the command gets then is not the terminal's.
+    shell.type(f"{INIT} sh -c 'echo up; sleep 100' </dev/null\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    shell.expect("pyinit.*\n")
+    shell.type("\x03")
+    shell.expect(re.escape(PROMPT))
+    assert shell.run("echo $?") == "130\n"
+
+
+def test_a_single_child_that_leaves_the_group(shell):
+    # bash -i takes a group of its own, and the terminal with it. What the terminal
+    # then sends to pyinit's group, the child has not got.
+    program = "import os; os.setpgid(0, 0); os.execv(*__import__('ast').literal_eval(os.sys.argv[1]))"
+    words = repr((REPORTER[0], REPORTER))
+    shell.type(f"{INIT} -c {shlex.join([*PYTHON, '-c', program, words])}\n")
+    shell.expect("ready .*\n")
+    shell.type("\x03")
+    shell.expect("^2\n")
+    os.kill(only_child(shell.pid), signal.SIGRTMAX)
+    assert shell.expect("^64\n") == "64\n"
+
+
+@pytest.mark.parametrize(
+    ("init", "wedges"),
+    [("tini -s --", True), ("dumb-init --", False), (INIT, False)],
+)
+def test_negative_control_ctrl_z_as_pid_1(terminal, init, wedges):
+    words = shlex.split(init)
+    tool(words[0])
+    screen = terminal(*namespace(), "--", *words, *ECHOES)
+    screen.expect("up\n")
+    init = only_child(screen.pid)
+    screen.type("\x1a")
+    if wedges:
+        until(lambda: state(children(init)[0]) == "T", "the command has stopped")
+        return
+    screen.type("hello\n")
+    screen.expect("got hello\n")
