@@ -1,0 +1,316 @@
+"""--grace: what the command leaves behind gets its SIGTERM and its time."""
+
+import os
+import shlex
+import signal
+
+import pytest
+from support import (
+    PROGRAMS,
+    PYINIT,
+    PYTHON,
+    REPORTER,
+    children,
+    marked,
+    monotonic,
+    namespace,
+    only_child,
+    state,
+    strace,
+    tool,
+    until,
+)
+
+# Leaves a process of a session of its own that takes its time to end.
+SLOW = "setsid sh -c 'trap \"sleep 0.5; echo bye; exit\" TERM; echo up; while :; do sleep 0.1; done' & "
+STUBBORN = "setsid sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.1; done' & "
+WAIT = "read line; exit 4"
+
+
+def let_go(process):
+    """Let the command end, and return the time."""
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    return monotonic()
+
+
+def test_a_leftover_in_a_session_of_its_own(pid1):
+    process = pid1("--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+    process.expect("up")
+    before = let_go(process)
+    process.expect("bye")
+    assert process.wait() == 4
+    assert 0.4 < monotonic() - before < 10
+
+
+def test_without_grace_it_gets_no_time(pid1):
+    process = pid1("sh", "-c", SLOW + WAIT, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    assert process.wait() == 4
+    assert "bye" not in process.stdout
+
+
+def test_nobody_left_nothing_waited_for(pid1, pyinit):
+    for start in (pid1, pyinit):
+        before = monotonic()
+        process = start("--grace", "20", "sh", "-c", "exit 4")
+        assert process.wait() == 4
+        assert monotonic() - before < 10
+
+
+def test_a_leftover_that_ignores_term_is_killed_at_the_deadline(pid1):
+    process = pid1("--grace", "0.7", "sh", "-c", STUBBORN + WAIT, stdin=-1)
+    process.expect("up")
+    before = let_go(process)
+    assert process.wait() == 4
+    assert 0.6 < monotonic() - before < 10
+    assert not marked(process.run)
+
+
+def test_a_leftover_that_is_stopped_at_the_deadline(pid1):
+    stubborn = STUBBORN.replace("while :;", "kill -STOP $$; while :;")
+    process = pid1("--grace", "0.7", "sh", "-c", stubborn + WAIT, stdin=-1)
+    process.expect("up")
+    before = let_go(process)
+    assert process.wait() == 4
+    assert monotonic() - before > 0.6
+    assert not marked(process.run)
+
+
+def test_a_leftover_that_forks_while_it_dies(pid1):
+    # Each generation starts the next in a session of its own when SIGTERM comes.
+    program = (
+        "import os, signal, time\n"
+        "def next(*_):\n"
+        "    if not os.fork():\n"
+        "        os.setsid(); time.sleep(0.2); os.write(1, b'next\\n'); os._exit(0)\n"
+        "    os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, next)\n"
+        "os.write(1, b'up\\n')\n"
+        "while True: signal.pause()\n"
+    )
+    command = shlex.join([*PYTHON, "-c", program]) + " & " + WAIT
+    process = pid1("--grace", "20", "sh", "-c", command, stdin=-1)
+    process.expect("up")
+    before = let_go(process)
+    process.expect("next")
+    assert process.wait() == 4
+    assert monotonic() - before < 10
+
+
+def test_forks_without_end_are_killed_at_the_deadline(pid1):
+    program = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.write(1, b'up\\n')\n"
+        "while True:\n"
+        "    if os.fork():\n"
+        "        os._exit(0)\n"
+        "    time.sleep(0.01)\n"
+    )
+    command = shlex.join([*PYTHON, "-c", program]) + " & " + WAIT
+    process = pid1("--grace", "0.7", "sh", "-c", command, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    assert process.wait() == 4
+    assert not marked(process.run)
+
+
+@pytest.mark.parametrize("rule", [[], ["-r", "TERM:USR1"], ["-r", "15:0"]])
+def test_the_first_signal_goes_through_the_table(pid1, rule):
+    command = "setsid " + shlex.join(REPORTER) + " & " + WAIT
+    process = pid1("--grace", "0.7", *rule, "sh", "-c", command, stdin=-1)
+    process.line()
+    let_go(process)
+    assert process.wait() == 4
+    expected = {"": "15\n", "TERM:USR1": "10\n", "15:0": ""}["".join(rule[1:])]
+    assert process.stdout.partition("\n")[2] == expected
+
+
+def test_signals_are_passed_on_meanwhile(pid1):
+    # A second TERM, and a rewritten one, to a leftover that left the group.
+    command = "setsid " + shlex.join(REPORTER) + " & " + WAIT
+    process = pid1("--grace", "20", "-r", "HUP:KILL", "sh", "-c", command, stdin=-1)
+    process.line()
+    let_go(process)
+    process.expect(15)
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1, 64):
+        os.kill(process.init, number)
+        process.expect(int(number))
+    before = monotonic()
+    os.kill(process.init, signal.SIGHUP)
+    assert process.wait() == 4
+    assert monotonic() - before < 10
+
+
+def test_zombies_are_reaped_meanwhile(pid1):
+    command = "setsid " + shlex.join(REPORTER) + " & " + WAIT
+    process = pid1("--grace", "20", "sh", "-c", command, stdin=-1)
+    process.line()
+    before = len(children(process.init))
+    assert before == 1
+    let_go(process)
+    process.expect(15)
+    leftover = only_child(process.init)
+    # An orphan that is made now becomes pyinit's, and ends.
+    nsenter = [tool("nsenter"), "-t", str(process.init), "-p"]
+    if os.getuid():
+        pytest.skip("only root may enter the namespace")
+    os.spawnv(os.P_WAIT, nsenter[0], [*nsenter, "sh", "-c", "sleep 0.1 &"])
+    until(lambda: children(process.init) == [leftover], "the leftover alone")
+
+
+def test_a_stranger_in_the_namespace_gets_its_time_too(pid1):
+    # As docker exec has it: not a descendant of pyinit's, so no SIGCHLD tells.
+    if os.getuid():
+        pytest.skip("only root may enter the namespace")
+    process = pid1("--grace", "20", "sh", "-c", "echo up; " + WAIT, stdin=-1)
+    process.expect("up")
+    read, write = os.pipe()
+    program = 'trap "sleep 0.4; echo bye; exit" TERM; echo up; while :; do sleep 0.1; done'
+    nsenter = ["nsenter", "-t", str(process.init), "-p", "sh", "-c", program]
+    pid = os.posix_spawnp(
+        nsenter[0], nsenter, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)]
+    )
+    os.close(write)
+    assert os.read(read, 100) == b"up\n"
+    before = let_go(process)
+    assert process.wait() == 4
+    assert monotonic() - before < 10
+    assert os.read(read, 100) == b"bye\n"
+    os.waitpid(pid, 0)
+
+
+def not_pid1(start, words):
+    """Run pyinit as a child of PID 1, with a bystander outside of its group."""
+    program = (
+        f'{shlex.join(REPORTER)} & "$@"; echo ended $?; read line; kill -9 $!'
+    )
+    process = start(*namespace(), "sh", "-c", program, "sh", *words, stdin=-1)
+    lines = sorted([process.line(), process.line()])
+    assert lines[0].startswith("ready") and lines[1] == "up"
+    process.popen.stdin.write(b"\n")  # ends the command
+    process.popen.stdin.flush()
+    return process
+
+
+def test_not_pid_1_the_group_gets_its_time_and_nobody_else_anything(start):
+    left = SLOW.replace("setsid ", "") + WAIT
+    process = not_pid1(start, [*PYINIT, "--grace", "20", "sh", "-c", left])
+    process.expect("bye", "ended 4")
+    let_go(process)
+    process.wait()
+    # The bystander has reported no signal.
+    assert [line for line in process.stdout.split("\n") if line.isdigit()] == []
+
+
+def test_not_pid_1_a_stubborn_group_is_killed_and_nobody_else(start):
+    left = STUBBORN.replace("setsid ", "")
+    process = not_pid1(start, [*PYINIT, "--grace", "0.7", "sh", "-c", left + WAIT])
+    process.expect("ended 4")
+    # unshare, sh, the bystander: the group is gone.
+    assert len([pid for pid in marked(process.run) if state(pid) != "Z"]) == 3
+    let_go(process)
+    process.wait()
+    assert [line for line in process.stdout.split("\n") if line.isdigit()] == []
+
+
+def test_not_pid_1_a_leftover_in_another_session_is_left_alone(start):
+    process = not_pid1(
+        start, [*PYINIT, "--grace", "20", "sh", "-c", STUBBORN + WAIT]
+    )
+    process.expect("ended 4")
+    assert len(marked(process.run)) > 3
+
+
+def test_single_child_not_pid_1_touches_nobody(start):
+    # The child is in pyinit's own group, with its caller: that is not to be signalled.
+    process = not_pid1(
+        start, [*PYINIT, "-c", "--grace", "20", "sh", "-c", STUBBORN.replace("setsid ", "") + WAIT]
+    )
+    before = monotonic()
+    process.expect("ended 4")
+    assert monotonic() - before < 10
+
+
+def test_single_child_as_pid_1(pid1):
+    process = pid1("-c", "--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    process.expect("bye")
+    assert process.wait() == 4
+
+
+def test_a_group_number_that_is_used_again_is_left_alone(start):
+    # The group ends while pyinit is stopped, and a bystander gets its number, with a
+    # group of its own: at the deadline it must not be killed.
+    if os.getuid():
+        pytest.skip("only root may choose the next pid")
+    process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", *PYINIT)
+    assert process.wait() == 0, process.stderr
+    assert process.stdout == "the bystander lives, the status is 4\n"
+
+
+def test_a_terminal_signal_during_grace(pid1):
+    process = pid1("--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    os.kill(process.init, signal.SIGINT)
+    process.expect("bye")
+    assert process.wait() == 4
+
+
+def test_expect_and_grace_together(pid1):
+    process = pid1("-e4", "--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    process.expect("bye")
+    assert process.wait() == 0
+
+
+def test_term_then_grace(pid1):
+    # The whole life of a container that is stopped.
+    process = pid1("--grace", "20", "sh", "-c", SLOW + "wait; exit 4")
+    process.expect("up")
+    os.kill(process.init, signal.SIGTERM)
+    process.expect("bye")
+    assert process.wait() == 143
+
+
+def test_the_wait_is_not_polled_as_pid_1(start):
+    # Children tell by SIGCHLD when they end; two seconds of grace cost few calls.
+    log = f"/tmp/pyinit-strace-{os.getpid()}"
+    trace = strace("-e", "trace=rt_sigtimedwait")
+    trace[trace.index("/dev/null")] = log
+    stubborn = STUBBORN.replace("sleep 0.1", "sleep 10")
+    command = [*namespace(), *PYINIT, "--grace", "2", "sh", "-c", stubborn + WAIT]
+    try:
+        process = start(*trace, *command, stdin=-1)
+        process.expect("up")
+        let_go(process)
+        assert process.wait() == 4
+        with open(log) as file:
+            assert len(file.readlines()) < 12
+    finally:
+        os.unlink(log)
+
+
+BAD = ["-1", "-0.5", "nan", "NaN", "inf", "-inf", "infinity", "1e3", "1e400", "9" * 400]
+BAD += ["", " ", "x", "1s", "1,5", " 1", "1 ", "+1", "1_0", "0x1", "1.2.3", ".", "٣", "1000001"]
+
+
+@pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text)[:12])
+@pytest.mark.parametrize("joined", [False, True])
+def test_bad_graces(pyinit, text, joined):
+    words = [f"--grace={text}"] if joined else ["--grace", text]
+    process = pyinit(*words, "--", "echo", "started")
+    assert process.wait() == 2
+    assert process.stdout == ""
+    assert ascii(text)[1:-1] in process.stderr or text in process.stderr
+    assert "usage: " in process.stderr and "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "0.25", "1", ".5", "2.", "007", "1000000"])
+def test_good_graces(pyinit, text):
+    assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4
