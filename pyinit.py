@@ -454,6 +454,8 @@ def main(argv: "list[str] | None" = None, mask: "set[int] | None" = None) -> int
             return 0
         if not command:
             raise ValueError("no command given")
+        if not hasattr(signal, "sigwaitinfo"):
+            raise RuntimeError("this Python has no waitid and sigwaitinfo")
         tty = None
         if foreground() and not options.single_child:
             tty = foreground() == os.getpgrp()

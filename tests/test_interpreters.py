@@ -1,0 +1,219 @@
+"""Every interpreter that is there, in every form in which pyinit can be started."""
+
+import glob
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import surroundings
+from support import PROGRAMS, PYINIT_FILE, PYTHON, namespace, tool
+
+FORKY = os.environ.get("PYINIT_FORKY", "/var/tmp/pyinit/forky")
+WANTED = [f"3.{minor}" for minor in range(6, 16)]
+
+
+def find():
+    """Return the words that start each interpreter, by its version."""
+    found = {}
+    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    for path in sorted(glob.glob(f"{root}/versions/*/bin/python3")):
+        found[".".join(Path(path).parts[-3].split(".")[:2])] = [path]
+    library = f"{FORKY}/usr/lib/x86_64-linux-gnu"
+    loader = [f"{FORKY}/lib64/ld-linux-x86-64.so.2", "--library-path", library]
+    for path in sorted(glob.glob(f"{FORKY}/usr/bin/python3.[0-9]*")):
+        found[Path(path).name[len("python") :]] = [*loader, path]
+    for path in glob.glob(f"{FORKY}/usr/bin/pypy3"):
+        found["pypy3"] = [*loader, path]
+    if os.access("/usr/bin/python3", os.X_OK):
+        found["Debian's"] = ["/usr/bin/python3"]
+    return {version: words for version, words in found.items() if version[0] != "2"}
+
+
+INTERPRETERS = find()
+CPYTHONS = sorted({*WANTED, *INTERPRETERS} - {"pypy3"})
+
+
+def interpreter(version):
+    if version not in INTERPRETERS:
+        pytest.skip(f"CPython {version} is not here")
+    return INTERPRETERS[version]
+
+
+@pytest.fixture(params=["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"])
+def form(request, tmp_path):
+    """Return a function from an interpreter's words to those that start pyinit."""
+
+    def form(words):
+        if request.param == "-IS":
+            return [*words, "-IS", str(PYINIT_FILE)], None
+        if request.param == "plain":
+            return [*words, str(PYINIT_FILE)], None
+        if request.param == "first line":
+            python = tmp_path / "python3"
+            python.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+            python.chmod(0o755)
+            return ["env", f"PATH={tmp_path}:{os.environ['PATH']}", str(PYINIT_FILE)], None
+        if request.param == "compiled":
+            copy = tmp_path / "pyinit.py"
+            copy.write_bytes(PYINIT_FILE.read_bytes())
+            compile_it = ["-IS", "-m", "compileall", "-b", "-q", str(copy)]
+            subprocess.run([*words, *compile_it], check=True)
+            copy.unlink()
+            return [*words, "-IS", str(tmp_path / "pyinit.pyc")], None
+        if request.param == "stdin":
+            return [*words, "-IS", "-"], PYINIT_FILE
+        if request.param == "-c":
+            return [*words, "-IS", "-c", PYINIT_FILE.read_text()], None
+        script = f'exec {shlex.join(words)} -IS <(cat {PYINIT_FILE}) "$@"'
+        return [tool("bash"), "-c", script, "bash"], None
+
+    form.name = request.param
+    return form
+
+
+@pytest.mark.parametrize("version", CPYTHONS)
+def test_every_form(start, form, version):
+    words, source = form(interpreter(version))
+    for options in ([], ["-vr", "USR1:TERM", "-e", "99"]):
+        stdin = open(source) if source else subprocess.DEVNULL
+        program = 'trap "echo got; exit 9" TERM; sleep 60 & echo up; wait'
+        command = [*options, "--", "sh", "-c", program]
+        process = start(*words, *command, stdin=stdin)
+        process.expect("up")
+        process.send(signal.SIGUSR1 if options else signal.SIGTERM)
+        process.expect("got")
+        assert process.wait() == 9
+        lines = process.stderr.splitlines()
+        assert bool(options) == bool(lines)
+        assert all(line.startswith("[pyinit] ") for line in lines), lines
+    stdin = open(source) if source else subprocess.DEVNULL
+    process = start(*words, "no-such-command", stdin=stdin)
+    assert process.wait() == 127
+    assert process.stderr == "[pyinit] no-such-command: No such file or directory\n"
+    stdin = open(source) if source else subprocess.DEVNULL
+    process = start(*words, "-r", "x", "true", stdin=stdin)
+    assert process.wait() == 2 and "Traceback" not in process.stderr
+    assert process.stderr.startswith("[pyinit] ") and "'x'" in process.stderr
+
+
+@pytest.mark.parametrize("version", CPYTHONS)
+def test_as_pid_1(start, version):
+    init = [*interpreter(version), "-IS", str(PYINIT_FILE), "--grace", "5", "--"]
+    orphans = [*PYTHON, str(PROGRAMS / "orphans.py"), "300", "100"]
+    process = start(*namespace(), *init, *orphans)
+    process.expect("left 0")
+    assert process.wait() == 42
+    leave = "(setsid sh -c 'trap \"echo bye; exit\" TERM; echo up; while :; do sleep 0.05; done' &); read x; exit 3"
+    process = start(*namespace(), *init, "sh", "-c", leave, stdin=-1)
+    process.expect("up")
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    process.expect("bye")
+    assert process.wait() == 3
+
+
+@pytest.mark.parametrize("version", CPYTHONS)
+def test_what_the_command_sees(version, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("inherit")
+    try:
+        probe = surroundings.build_probe(scratch)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    init = [*interpreter(version), "-IS", str(PYINIT_FILE), "--"]
+    for surrounding in surroundings.surroundings(scratch):
+        if surrounding.root and os.getuid():
+            continue
+        # Without /proc the loader of a foreign root cannot say who it is.
+        if surrounding.name.startswith("no /proc") and len(init) > 4:
+            continue
+        direct = surroundings.look(surrounding, probe, [], scratch / "report")
+        under = surroundings.look(surrounding, probe, init, scratch / "report")
+        assert under == direct, surrounding.name
+
+
+def test_pypy_says_why_not(start):
+    words = INTERPRETERS.get("pypy3") or pytest.skip("PyPy is not here")
+    process = start(*words, "-IS", str(PYINIT_FILE), "echo", "started")
+    assert process.wait() == 125
+    assert process.stdout == ""
+    assert process.stderr == (
+        "[pyinit] cannot start: this Python has no waitid and sigwaitinfo\n"
+    )
+
+
+# --- As an interpreter ------------------------------------------------------------
+
+SCRIPT = 'echo "$0 $# $1"; exit 8\n'
+
+
+def script(tmp_path, first_line, body=SCRIPT):
+    """Return a script that runs a copy of pyinit by its first line."""
+    copy = tmp_path / "pyinit.py"
+    if not copy.exists():
+        copy.write_bytes(PYINIT_FILE.read_bytes())
+        copy.chmod(0o755)
+    path = tmp_path / "script"
+    path.write_text(f"#!{first_line.format(pyinit=copy)}\n{body}")
+    path.chmod(0o755)
+    return path
+
+
+def run_script(start, path, *arguments, **kwargs):
+    # A namespace with few processes: a script that starts itself ends there.
+    limit = ["prlimit", "--nproc=200", "--cpu=20"]
+    path_variable = f"{path.parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path_variable, **kwargs.pop("env", {})}
+    return start(*namespace(), *limit, path, *arguments, env=env, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/usr/bin/env -S python3 {pyinit} /bin/sh",
+        "/usr/bin/env -S python3 -IS {pyinit} -v -- /bin/sh",
+        "/usr/bin/env -S python3 {pyinit}",
+        "/usr/bin/env -S python3 -IS {pyinit}",
+        "/usr/bin/env -S python3 -IS {pyinit} --",
+        "/usr/bin/env -S python3 {pyinit} -v",
+        "/usr/bin/env -S python3 -IS {pyinit} -vr 15:3 --grace 1",
+        "/usr/bin/env -S python3 -IS {pyinit} --rewrite=15:3 --expect 9 --",
+        "/usr/bin/env -S python3 '{pyinit}'",
+        '/usr/bin/env -S python3 "{pyinit}" "-v"',
+        "/usr/bin/env pyinit.py",
+        "{pyinit}",
+        "{pyinit} -v",
+        "{pyinit} --",
+    ],
+)
+def test_as_an_interpreter(start, tmp_path, line):
+    path = script(tmp_path, line)
+    for name, env in ((path, {}), ("script", {"PATH": f"{tmp_path}:{os.environ['PATH']}"})):
+        process = run_script(start, Path(path), "a b", "-c", env=env)
+        assert process.wait() == 8, process.stderr
+        assert process.stdout == f"{path} 2 a b\n"
+        assert name
+
+
+def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):
+    # Not ours to run with /bin/sh: its first line names a program of its own.
+    cat = script(tmp_path, "/usr/bin/env -S python3 {pyinit} /bin/cat", "hello\n")
+    process = start(*PYTHON, tmp_path / "pyinit.py", cat)
+    assert process.wait() == 0
+    assert process.stdout.endswith("hello\n")
+    # Nor is a script of another program's, whatever its words.
+    other = script(tmp_path, "/bin/cat -", "hello\n")
+    with open(PYINIT_FILE) as source:
+        process = start(*PYTHON, "-", other, stdin=source)
+        process.wait()
+    assert process.stdout.endswith("hello\n")
+
+
+def test_as_a_module(start, tmp_path):
+    path = script(tmp_path, "/usr/bin/env -S PYTHONPATH={pyinit}/.. python3 -S -m pyinit")
+    path.write_text(path.read_text().replace("/pyinit.py/..", ""))
+    process = run_script(start, path, "a b", "-c")
+    assert process.wait() == 8, process.stderr
+    assert process.stdout == f"{path} 2 a b\n"
