@@ -268,7 +268,13 @@ def as_user(uid, argv):
         pytest.skip("only root can become another user")
     argv = ["/usr/bin/python3" if word == sys.executable else word for word in argv]
     tool("/usr/bin/python3")
-    return [tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
+    return [
+        tool("setpriv"),
+        f"--reuid={uid}",
+        f"--regid={uid}",
+        "--clear-groups",
+        *argv,
+    ]
 
 
 def field(text, name):

@@ -159,7 +159,9 @@ def surroundings(scratch):
         Surrounding("plain"),
         Surrounding("no environment", {}),
         *locales(),
-        Surrounding("odd arguments", C_LOCALE, args=[b"\xff", b"", b"a\nb", b"-v", b"--"]),
+        Surrounding(
+            "odd arguments", C_LOCALE, args=[b"\xff", b"", b"a\nb", b"-v", b"--"]
+        ),
         Surrounding("odd variables", {**C_LOCALE, **odd}),
         Surrounding("repeated and malformed variables", prefix=["--env", raw]),
         Surrounding("repeated variables, no locale", prefix=["--env", coerced]),
@@ -171,7 +173,9 @@ def surroundings(scratch):
         Surrounding("TSTP, TTIN, TTOU ignored", setup=ignore(20, 21, 22)),
         Surrounding("all signals ignored", setup=ignore(*everything, signal.SIGCHLD)),
         Surrounding("signals pending", setup=pending, args=[b"pending"]),
-        Surrounding("timers", setup=lambda: signal.setitimer(signal.ITIMER_REAL, 60, 3)),
+        Surrounding(
+            "timers", setup=lambda: signal.setitimer(signal.ITIMER_REAL, 60, 3)
+        ),
         Surrounding(
             "all timers",
             setup=lambda: [signal.setitimer(which, 60, 3.25) for which in range(3)],
@@ -198,8 +202,12 @@ def surroundings(scratch):
         Surrounding(
             "no /proc, descriptors", prefix=no_proc, setup=descriptors, root=True
         ),
-        Surrounding("no /proc, LC_CTYPE set", {b"LC_CTYPE": b"C.UTF-8", **C_LOCALE},
-                    prefix=no_proc, root=True),
+        Surrounding(
+            "no /proc, LC_CTYPE set",
+            {b"LC_CTYPE": b"C.UTF-8", **C_LOCALE},
+            prefix=no_proc,
+            root=True,
+        ),
         Surrounding(
             "a read-only root",
             prefix=unshared(

@@ -46,7 +46,9 @@ def test_the_commands_own_words_are_its_own(pyinit, before, words):
 )
 @pytest.mark.parametrize("end", [[], ["--"]])
 def test_options_in_every_form(pyinit, options, end):
-    process = pyinit(*options, *end, "sh", "-c", "read a b c d pgrp e < /proc/$$/stat; echo $pgrp")
+    process = pyinit(
+        *options, *end, "sh", "-c", "read a b c d pgrp e < /proc/$$/stat; echo $pgrp"
+    )
     assert process.wait() == 0
     assert process.stdout == f"{process.pid}\n"  # -c was seen
     assert "[pyinit] " in process.stderr  # and -v
@@ -188,7 +190,11 @@ def test_bad_rewrites(pyinit, rule, form):
     assert process.stderr.count("\n") == 1
     if rule:
         shown = os.fsencode(rule).decode(errors="surrogateescape")
-        assert ascii(rule)[1:-1] in process.stderr or shown in process.stderr or repr(rule)[1:-1] in process.stderr
+        assert (
+            ascii(rule)[1:-1] in process.stderr
+            or shown in process.stderr
+            or repr(rule)[1:-1] in process.stderr
+        )
 
 
 @pytest.mark.parametrize("number", [*range(1, 32), *range(34, 65)])
@@ -222,7 +228,9 @@ def test_help_is_the_docstring(pyinit):
 def test_version(pyinit):
     import re
 
-    version = re.search('^__version__ = "(.*)"$', PYINIT_FILE.read_text(), re.M).group(1)
+    version = re.search('^__version__ = "(.*)"$', PYINIT_FILE.read_text(), re.M).group(
+        1
+    )
     for option in ("-V", "--version"):
         process = pyinit(option)
         assert process.wait() == 0

@@ -7,11 +7,17 @@ import subprocess
 import pytest
 from support import PYINIT, PYTHON, as_user, tool
 
-FATAL = [n for n in [*range(1, 32), *range(34, 65)] if n not in (17, 18, 19, 20, 21, 22, 23, 28)]
+FATAL = [
+    n
+    for n in [*range(1, 32), *range(34, 65)]
+    if n not in (17, 18, 19, 20, 21, 22, 23, 28)
+]
 
 
 def test_all_codes(tmp_path):
-    program = "i=0; while [ $i -lt 256 ]; do {} sh -c \"exit $i\"; echo $i $?; i=$((i+1)); done"
+    program = (
+        'i=0; while [ $i -lt 256 ]; do {} sh -c "exit $i"; echo $i $?; i=$((i+1)); done'
+    )
     result = subprocess.run(
         ["sh", "-c", program.format(" ".join(PYINIT))], stdout=subprocess.PIPE
     )
@@ -23,9 +29,13 @@ def test_every_fatal_signal(pyinit, mode):
     for number in FATAL:
         program = f"import os, signal; os.kill(os.getpid(), {number})"
         if number == signal.SIGINT:
-            program = program.replace("os.kill", "signal.signal(2, signal.SIG_DFL); os.kill")
+            program = program.replace(
+                "os.kill", "signal.signal(2, signal.SIG_DFL); os.kill"
+            )
         if number in (signal.SIGPIPE, signal.SIGXFSZ):
-            program = program.replace("os.kill", f"signal.signal({number}, signal.SIG_DFL); os.kill")
+            program = program.replace(
+                "os.kill", f"signal.signal({number}, signal.SIG_DFL); os.kill"
+            )
         process = pyinit(*mode, *PYTHON, "-c", program)
         assert process.wait() == 128 + number
 
@@ -102,7 +112,9 @@ def test_expect_a_signal(pyinit):
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize("code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"])
+@pytest.mark.parametrize(
+    "code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
+)
 def test_bad_codes(pyinit, code):
     process = pyinit("-e", code, "--", "echo", "started")
     assert process.wait() == 2

@@ -168,7 +168,9 @@ def test_a_stranger_in_the_namespace_gets_its_time_too(pid1):
     process = pid1("--grace", "20", "sh", "-c", "echo up; " + WAIT, stdin=-1)
     process.expect("up")
     read, write = os.pipe()
-    program = 'trap "sleep 0.4; echo bye; exit" TERM; echo up; while :; do sleep 0.1; done'
+    program = (
+        'trap "sleep 0.4; echo bye; exit" TERM; echo up; while :; do sleep 0.1; done'
+    )
     nsenter = ["nsenter", "-t", str(process.init), "-p", "sh", "-c", program]
     pid = os.posix_spawnp(
         nsenter[0], nsenter, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)]
@@ -184,9 +186,7 @@ def test_a_stranger_in_the_namespace_gets_its_time_too(pid1):
 
 def not_pid1(start, words):
     """Run pyinit as a child of PID 1, with a bystander outside of its group."""
-    program = (
-        f'{shlex.join(REPORTER)} & "$@"; echo ended $?; read line; kill -9 $!'
-    )
+    program = f'{shlex.join(REPORTER)} & "$@"; echo ended $?; read line; kill -9 $!'
     process = start(*namespace(), "sh", "-c", program, "sh", *words, stdin=-1)
     lines = sorted([process.line(), process.line()])
     assert lines[0].startswith("ready") and lines[1] == "up"
@@ -217,9 +217,7 @@ def test_not_pid_1_a_stubborn_group_is_killed_and_nobody_else(start):
 
 
 def test_not_pid_1_a_leftover_in_another_session_is_left_alone(start):
-    process = not_pid1(
-        start, [*PYINIT, "--grace", "20", "sh", "-c", STUBBORN + WAIT]
-    )
+    process = not_pid1(start, [*PYINIT, "--grace", "20", "sh", "-c", STUBBORN + WAIT])
     process.expect("ended 4")
     assert len(marked(process.run)) > 3
 
@@ -227,7 +225,16 @@ def test_not_pid_1_a_leftover_in_another_session_is_left_alone(start):
 def test_single_child_not_pid_1_touches_nobody(start):
     # The child is in pyinit's own group, with its caller: that is not to be signalled.
     process = not_pid1(
-        start, [*PYINIT, "-c", "--grace", "20", "sh", "-c", STUBBORN.replace("setsid ", "") + WAIT]
+        start,
+        [
+            *PYINIT,
+            "-c",
+            "--grace",
+            "20",
+            "sh",
+            "-c",
+            STUBBORN.replace("setsid ", "") + WAIT,
+        ],
     )
     before = monotonic()
     process.expect("ended 4")
@@ -252,10 +259,11 @@ def test_a_group_number_that_is_used_again_is_left_alone(start):
     assert process.stdout == "the bystander lives, the status is 4\n"
 
 
-def test_a_terminal_signal_during_grace(pid1):
-    process = pid1("--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+def test_an_interrupt_during_grace_is_not_the_commands_any_more(pid1):
+    process = pid1("--grace", "20", "-v", "sh", "-c", SLOW + WAIT, stdin=-1)
     process.expect("up")
     let_go(process)
+    process.until_stderr("ended with 4")
     os.kill(process.init, signal.SIGINT)
     process.expect("bye")
     assert process.wait() == 4
@@ -297,7 +305,22 @@ def test_the_wait_is_not_polled_as_pid_1(start):
 
 
 BAD = ["-1", "-0.5", "nan", "NaN", "inf", "-inf", "infinity", "1e3", "1e400", "9" * 400]
-BAD += ["", " ", "x", "1s", "1,5", " 1", "1 ", "+1", "1_0", "0x1", "1.2.3", ".", "٣", "1000001"]
+BAD += [
+    "",
+    " ",
+    "x",
+    "1s",
+    "1,5",
+    " 1",
+    "1 ",
+    "+1",
+    "1_0",
+    "0x1",
+    "1.2.3",
+    ".",
+    "٣",
+    "1000001",
+]
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text)[:12])
@@ -311,6 +334,8 @@ def test_bad_graces(pyinit, text, joined):
     assert "usage: " in process.stderr and "Traceback" not in process.stderr
 
 
-@pytest.mark.parametrize("text", ["0", "0.0", "0.25", "1", ".5", "2.", "007", "1000000"])
+@pytest.mark.parametrize(
+    "text", ["0", "0.0", "0.25", "1", ".5", "2.", "007", "1000000"]
+)
 def test_good_graces(pyinit, text):
     assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4

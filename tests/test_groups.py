@@ -67,7 +67,9 @@ def test_single_child_mode_signals_the_child_alone(start):
 
 
 def test_session_mode_makes_a_session(pyinit):
-    process = pyinit("sh", "-c", 'read a b c d pgrp sid e < /proc/$$/stat; echo $$ $pgrp $sid')
+    process = pyinit(
+        "sh", "-c", "read a b c d pgrp sid e < /proc/$$/stat; echo $$ $pgrp $sid"
+    )
     pid, pgrp, sid = process.line().split()
     assert pid == pgrp == sid
     assert process.wait() == 0

@@ -48,7 +48,11 @@ def test_nothing_differs(name, mode, probe, all_surroundings, scratch):
 
 def test_negative_control_a_naive_parent_differs(probe, all_surroundings, scratch):
     # What any Python program does that starts a command and waits for it.
-    naive = [*PYTHON, "-c", "import os, sys\nif not os.fork(): os.execvp(sys.argv[1], sys.argv[1:])\nos.wait()"]
+    naive = [
+        *PYTHON,
+        "-c",
+        "import os, sys\nif not os.fork(): os.execvp(sys.argv[1], sys.argv[1:])\nos.wait()",
+    ]
     report = scratch / "report"
     surrounding = all_surroundings["no environment"]
     direct = surroundings.look(surrounding, probe, [], report)
@@ -64,7 +68,10 @@ def test_that_an_ignored_sigpipe_cannot_be_told():
     seen = []
     for setup in (None, lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN)):
         result = subprocess.run(
-            [*PYTHON, "-c", show], stdout=subprocess.PIPE, preexec_fn=setup, restore_signals=not setup
+            [*PYTHON, "-c", show],
+            stdout=subprocess.PIPE,
+            preexec_fn=setup,
+            restore_signals=not setup,
         )
         lines = result.stdout.decode().splitlines()
         seen.append([line for line in lines if line.startswith(("Sig", "Handlers"))])

@@ -42,7 +42,9 @@ def interpreter(version):
     return INTERPRETERS[version]
 
 
-@pytest.fixture(params=["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"])
+@pytest.fixture(
+    params=["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"]
+)
 def form(request, tmp_path):
     """Return a function from an interpreter's words to those that start pyinit."""
 
@@ -55,7 +57,11 @@ def form(request, tmp_path):
             python = tmp_path / "python3"
             python.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             python.chmod(0o755)
-            return ["env", f"PATH={tmp_path}:{os.environ['PATH']}", str(PYINIT_FILE)], None
+            return [
+                "env",
+                f"PATH={tmp_path}:{os.environ['PATH']}",
+                str(PYINIT_FILE),
+            ], None
         if request.param == "compiled":
             copy = tmp_path / "pyinit.py"
             copy.write_bytes(PYINIT_FILE.read_bytes())
@@ -190,7 +196,10 @@ def run_script(start, path, *arguments, **kwargs):
 )
 def test_as_an_interpreter(start, tmp_path, line):
     path = script(tmp_path, line)
-    for name, env in ((path, {}), ("script", {"PATH": f"{tmp_path}:{os.environ['PATH']}"})):
+    for name, env in (
+        (path, {}),
+        ("script", {"PATH": f"{tmp_path}:{os.environ['PATH']}"}),
+    ):
         process = run_script(start, Path(path), "a b", "-c", env=env)
         assert process.wait() == 8, process.stderr
         assert process.stdout == f"{path} 2 a b\n"
@@ -212,7 +221,9 @@ def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):
 
 
 def test_as_a_module(start, tmp_path):
-    path = script(tmp_path, "/usr/bin/env -S PYTHONPATH={pyinit}/.. python3 -S -m pyinit")
+    path = script(
+        tmp_path, "/usr/bin/env -S PYTHONPATH={pyinit}/.. python3 -S -m pyinit"
+    )
     path.write_text(path.read_text().replace("/pyinit.py/..", ""))
     process = run_script(start, path, "a b", "-c")
     assert process.wait() == 8, process.stderr

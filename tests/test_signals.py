@@ -142,7 +142,9 @@ def test_the_last_drop_wins(pyinit):
 
 
 def test_signals_from_the_command_itself_are_passed_on(pyinit):
-    program = 'trap "echo got; exit 5" USR1; kill -USR1 $PPID; while :; do sleep 1; done'
+    program = (
+        'trap "echo got; exit 5" USR1; kill -USR1 $PPID; while :; do sleep 1; done'
+    )
     process = pyinit("sh", "-c", program)
     process.expect("got")
     assert process.wait() == 5

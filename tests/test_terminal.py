@@ -131,7 +131,9 @@ def alone(request, terminal):
             screen = terminal(*PYINIT, *words)
             screen.init = screen.pid
         else:
-            screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words)
+            screen = terminal(
+                "sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words
+            )
             screen.init = only_child(screen.pid)
         return screen
 
@@ -267,7 +269,9 @@ def test_the_terminal_is_given_back(terminal):
     ask = "import os; print('same', os.tcgetpgrp(0) == os.getpgrp())"
     program = f'"$@"; exec {shlex.join(PYTHON)} -c "{ask}"'
     for command in ("true", "no-such-command", "sh -c 'kill -9 $$'"):
-        screen = terminal("sh", "-c", f"{INIT} {command}; " + program.partition("; ")[2])
+        screen = terminal(
+            "sh", "-c", f"{INIT} {command}; " + program.partition("; ")[2]
+        )
         screen.expect("same True\n")
 
 

@@ -21,6 +21,7 @@ def zombies():
 
 
 count, burst = int(sys.argv[1]), int(sys.argv[2])
+read, write = os.pipe()
 for _ in range(count // burst):
     middle = os.fork()
     if not middle:
@@ -29,8 +30,12 @@ for _ in range(count // burst):
                 os._exit(3)
         os._exit(0)
     os.waitpid(middle, 0)
+os.close(write)
+os.read(read, 1)  # the end of file: all of them have ended
 deadline = time.monotonic() + 5
-while zombies() and time.monotonic() < deadline:
-    time.sleep(0.05)
-print("left", zombies(), flush=True)
+left = zombies()
+while left and time.monotonic() < deadline:
+    time.sleep(0.02)
+    left = zombies()
+print("left", left, flush=True)
 os._exit(42)
