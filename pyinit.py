@@ -26,10 +26,10 @@ try:
     import signal
 
     # All but the C library's own: 32, 33 and, in musl, 34. Enum members are slower.
-    SIGNALS = [*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)]
+    SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
     # Before all else: a signal that comes while we are not ready has to wait, not to
     # kill us or, as the kernel has it for PID 1, to be dropped.
-    BLOCK = SIGNALS if __name__ == "__main__" else []
+    BLOCK = SIGNALS if __name__ == "__main__" else ()
     INHERITED_MASK = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCK)
 except KeyboardInterrupt:  # SIGINT until then, since Python has a handler for it
     raise SystemExit(130) from None
@@ -366,10 +366,10 @@ def linger(target: int, table: "dict[int, int]", options: Options) -> None:
 
 def main(argv: "list[str] | None" = None) -> int:
     """Be the init of argv, by default the command line's; return the exit status."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if not BLOCK:  # imported, so it has not been done
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        words = os.sys.argv[1:] if argv is None else argv  # type: ignore[attr-defined]
-        words, command = split(words)
+        words, command = split(os.sys.argv[1:] if argv is None else argv)  # type: ignore
         options = parse(words)
         if options.help or options.version:
             text = "pyinit %s\n" % __version__ if options.version else __doc__ or USAGE

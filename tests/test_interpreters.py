@@ -150,6 +150,20 @@ def test_pypy_says_why_not(start):
     )
 
 
+def test_with_half_of_the_standard_library(start, tmp_path):
+    # Debian's python3-minimal is enough, in a root that holds little else.
+    root = Path(os.environ.get("PYINIT_MINIMAL", "/var/tmp/pyinit/minimal"))
+    if os.getuid() or not root.is_dir():
+        pytest.skip(f"only root can use a root such as {root}")
+    chroot = f'mount --bind {PYINIT_FILE} {root}/mnt/pyinit.py; exec chroot {root} "$@"'
+    (root / "mnt" / "pyinit.py").touch()
+    words = ["python3", "-IS", "/mnt/pyinit.py", "-v", "-r", "1:2", "-e", "5", "--"]
+    command = ["sh", "-c", "echo hello; exit 5"]
+    process = start("unshare", "-m", "sh", "-c", chroot, "sh", *words, *command)
+    assert process.wait() == 0, process.stderr
+    assert process.stdout == "hello\n"
+
+
 # --- As an interpreter ------------------------------------------------------------
 
 SCRIPT = 'echo "$0 $# $1"; exit 8\n'
