@@ -10,16 +10,14 @@ usage: pyinit.py [options] [--] command [arg ...]
   -r, --rewrite N:M   send M where N is received, 0 for nothing: 15:3, TERM:QUIT,
                       RTMIN+1:USR1; repeatable, the last one for an N wins
   -e, --expect CODE   exit 0 where the status would be CODE, 0 to 255; repeatable
-  --grace SECONDS     once the command has exited, how long the processes that it
-                      leaves behind may take to end; by default 0
+  --grace SECONDS     how long what outlives the command may take to end; 0 if unset
   -v, --verbose       say on stderr what happens (or DUMB_INIT_DEBUG=1)
   -V, --version       print the version and exit
   -h, --help          print this text and exit
 
-Exit status: the command's own, or 128 + N if signal N ended it; 127 if it was
-not found, 126 if it could not be run; 125 if pyinit could not do its work; 2 if
-the command line is wrong. Where pyinit is not PID 1, orphans go to whoever is:
-it can neither become a subreaper nor ask for a signal when its parent dies.
+Exit status: the command's own, or 128 + N if signal N ended it; 127 if it was not
+found, 126 if it could not be run, 125 if pyinit could not start it, 2 for a wrong
+command line. Not being PID 1, pyinit gets no orphans: it cannot be a subreaper.
 """
 
 try:
@@ -369,8 +367,8 @@ def main(argv: "list[str] | None" = None) -> int:
     if not BLOCK:  # imported, so it has not been done
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        words, command = split(os.sys.argv[1:] if argv is None else argv)  # type: ignore
-        options = parse(words)
+        ours, command = split(os.sys.argv[1:] if argv is None else argv)  # type: ignore
+        options = parse(ours)
         if options.help or options.version:
             text = "pyinit %s\n" % __version__ if options.version else __doc__ or USAGE
             os.write(1, text.encode())
@@ -384,13 +382,15 @@ def main(argv: "list[str] | None" = None) -> int:
         at_terminal = foreground() and not options.single_child
         tty = foreground() == os.getpgrp() if at_terminal else None
         child = start(command, options.single_child, tty)
-    except ValueError as error:
-        say("%s; %s" % (error, USAGE))
-        return 2
     except Exception as error:
-        say("cannot start: %s" % getattr(error, "strerror", error))
-        return 125
+        bad_usage = isinstance(error, ValueError)
+        reason = getattr(error, "strerror", error)
+        say("%s; %s" % (error, USAGE) if bad_usage else "cannot start: %s" % reason)
+        return 2 if bad_usage else 125
     let_go()
+    if options.verbose:
+        whose = "ours" if os.getpid() == 1 else "for PID 1, which we are not"
+        say("%d runs %s; orphans are %s" % (child, command[0], whose))
     code = supervise(child, options, tty)
     return 0 if str(code) in options.expect else code
 

@@ -282,11 +282,76 @@ def versions(inits):
     return found + [f"{os.cpu_count()} × {cpu[0].split(':')[1].strip()}" if cpu else ""]
 
 
+class Table:
+    """Rows of medians, a column for each subject, with ratios to one of them."""
+
+    def __init__(self):
+        self.columns, self.rows = [], []
+
+    def put(self, measure, values, base=None, scale=1):
+        cells = {}
+        for name, value in values.items():
+            if name not in self.columns:
+                self.columns.append(name)
+            text = (
+                f"{value * scale:.0f}"
+                if value * scale >= 100
+                else f"{value * scale:.1f}"
+            )
+            ratio = f" ({value / values[base]:.2f})" if base and name != base else ""
+            cells[name] = text + ratio
+        self.rows.append((measure, cells))
+
+    def show(self, markdown):
+        lines = [["", *self.columns]]
+        for measure, cells in self.rows:
+            lines.append([measure, *(cells.get(name, "") for name in self.columns)])
+        if markdown:
+            lines.insert(1, ["---", *["---:" for _ in self.columns]])
+            for line in lines:
+                print("| " + " | ".join(line) + " |")
+            return
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        for first, *rest in lines:
+            cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:])]
+            print("  ".join([first.ljust(widths[0]), *cells]))
+
+
+def measure_starts(table, ours, inits, directory, rounds):
+    python = [sys.executable, "-IS"]
+    for name, text in (("floor", FLOOR), ("floor_argparse", FLOOR_ARGPARSE)):
+        (directory / f"{name}.py").write_text(text)
+    starts = {n: [*words, "--", "/bin/true"] for n, words in {**ours, **inits}.items()}
+    starts["floor"] = [*python, str(directory / "floor.py")]
+    table.put("start, ms", interleaved(starts, seconds, rounds, "start"), "floor", 1e3)
+    options = {n: [*w, "-r", "15:3", "--", "/bin/true"] for n, w in ours.items()}
+    options["floor"] = [*python, str(directory / "floor_argparse.py")]
+    medians = interleaved(options, seconds, rounds // 2, "start with options")
+    table.put("start with options, ms", medians, "floor", 1e3)
+
+
+def measure_orphans(table, subjects, directory, options):
+    subjects = {name: [*words, "--"] for name, words in subjects.items()}
+    base = "dumb-init" if "dumb-init" in subjects else "pyinit"
+    measure = orphan_cost(compile_c(ORPHANS, directory / "orphans"), options.orphans)
+    costs = interleaved(subjects, measure, options.rounds, "orphans")
+    table.put("one orphan made and reaped, µs", costs, base)
+    program = compile_c(BACKLOG, directory / "backlog")
+    measure, drained, grown = backlog(program, options.backlog), {}, {}
+    for name in [name for name in ("pyinit", "dumb-init") if name in subjects]:
+        progress(f"{options.backlog} zombies at once: {name}")
+        results = [measure(subjects[name]) for _ in range(3)]
+        drained[name] = statistics.median(spent for spent, _ in results)
+        grown[name] = max(kilobytes for _, kilobytes in results)
+    table.put(f"{options.backlog:,} zombies at once, ms", drained, base)
+    table.put("memory grown by them, kB", grown)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--starts", type=int, default=120, help="rounds of starts")
-    parser.add_argument("--signals", type=int, default=4000, help="signals a round")
-    parser.add_argument("--orphans", type=int, default=1500, help="orphans a round")
+    parser.add_argument("--starts", type=int, default=100, help="rounds of starts")
+    parser.add_argument("--signals", type=int, default=3000, help="signals a round")
+    parser.add_argument("--orphans", type=int, default=1000, help="orphans a round")
     parser.add_argument("--backlog", type=int, default=20000, help="zombies at once")
     parser.add_argument(
         "--million", type=int, default=1000000, help="signals for memory"
@@ -296,144 +361,57 @@ def main():
         "--markdown", action="store_true", help="a table for the README"
     )
     options = parser.parse_args()
-    began = time.perf_counter()
-    inits = {
-        "dumb-init": ["dumb-init"],
-        "tini": ["tini", "-s"],
-        "catatonit": ["catatonit"],
-        "my_init": ["my_init"],
-    }
-    inits = {
-        name: [*words, "--"] for name, words in inits.items() if shutil.which(words[0])
-    }
+    began, table = time.perf_counter(), Table()
+    inits = {name: [name] for name in ("dumb-init", "tini", "catatonit", "my_init")}
+    inits = {name: words for name, words in inits.items() if shutil.which(name)}
+    if "tini" in inits:
+        inits["tini"].append("-s")
     python = [sys.executable, "-IS"]
-    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        shutil.copy(PYINIT, directory / "pyinit.py")
+        shutil.copy(PYINIT, directory)
         subprocess.run([*python, "-m", "compileall", "-b", "-q", scratch], check=True)
-        source, compiled = (
-            [*python, str(PYINIT)],
-            [*python, str(directory / "pyinit.pyc")],
-        )
-        for name, text in (("floor", FLOOR), ("floor_argparse", FLOOR_ARGPARSE)):
-            (directory / f"{name}.py").write_text(text)
-        # A floor is a file too, as short as it can be: it is compiled at every start.
-        ours = {"pyinit": [*source, "--"], "pyinit, compiled": [*compiled, "--"]}
-        floor = [*python, str(directory / "floor.py")]
-        starts = {
-            **{
-                name: [*words, "/bin/true"] for name, words in {**ours, **inits}.items()
-            },
-            "floor": floor,
-            "pyinit -v": [*source, "-r", "15:3", "--", "/bin/true"],
-            "floor with argparse": [*python, str(directory / "floor_argparse.py")],
-        }
-        start = interleaved(starts, seconds, options.starts, "start")
-        for name, value in start.items():
-            base = "floor with argparse" if name == "pyinit -v" else "floor"
-            label = "pyinit with options" if name == "pyinit -v" else name
-            rows.append(
-                (
-                    f"start to the end of `true`, {label}",
-                    value * 1e3,
-                    "ms",
-                    value / start[base],
-                )
-            )
+        source, compiled = str(PYINIT), str(directory / "pyinit.pyc")
+        ours = {"pyinit": [*python, source], "compiled": [*python, compiled]}
+        measure_starts(table, ours, inits, directory, options.starts)
 
-        wait = ["sh", "-c", "echo up; read line"]
+        wait = ["--", "sh", "-c", "echo up; read line"]
         subjects = {name: [*words, *wait] for name, words in {**ours, **inits}.items()}
-        subjects["floor: Python that pauses"] = [*python, "-c", PAUSE]
+        subjects["floor"] = [*python, "-c", PAUSE]
         kept = interleaved(subjects, memory, options.rounds, "memory")
-        base = kept["floor: Python that pauses"]
-        rows += [(f"anonymous memory, {n}", v, "kB", v / base) for n, v in kept.items()]
+        table.put("anonymous memory, kB", kept, "floor")
 
-        subjects = {"pyinit": ours["pyinit"], **{n: w for n, w in inits.items()}}
-        base_name = "dumb-init" if "dumb-init" in inits else "pyinit"
+        subjects = {"pyinit": ours["pyinit"], **inits}
+        base = "dumb-init" if inits else "pyinit"
         cpus = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cpus)})
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-        cost = interleaved(
-            subjects, signal_cost(options.signals), 3 * options.rounds, "signals"
-        )
-        if options.million:
-            progress(f"{options.million} signals")
-            grown = growth(ours["pyinit"], options.million)
-            rows.append(
-                (
-                    f"memory grown by {options.million} signals, pyinit",
-                    grown,
-                    "kB",
-                    None,
-                )
-            )
+        direct = {name: [*words, "--"] for name, words in subjects.items()}
+        measure = signal_cost(options.signals)
+        costs = interleaved(direct, measure, 3 * options.rounds, "signals")
+        table.put("one signal and its answer, µs", costs, base)
+        progress(f"{options.million} signals")
+        grown = growth(direct["pyinit"], options.million)
+        table.put(f"memory grown by {options.million:,} signals, kB", {"pyinit": grown})
         os.sched_setaffinity(0, cpus)
-        rows += [
-            (f"one signal there and back, {n}", v, "µs", v / cost[base_name])
-            for n, v in cost.items()
-        ]
 
-        try:
-            subprocess.run([*NAMESPACE, "true"], check=True, stderr=subprocess.DEVNULL)
-        except (OSError, subprocess.CalledProcessError):
-            progress("orphans: left out, no PID namespace is to be had here")
+        probe = subprocess.run([*NAMESPACE, "true"], stderr=subprocess.PIPE)
+        if probe.returncode:
+            progress(f"no orphans: {probe.stderr.decode().strip()}")
         else:
-            program = compile_c(ORPHANS, directory / "orphans")
-            cost = interleaved(
-                subjects,
-                orphan_cost(program, options.orphans),
-                options.rounds,
-                "orphans",
-            )
-            rows += [
-                (f"one orphan as PID 1, {n}", v, "µs", v / cost[base_name])
-                for n, v in cost.items()
-            ]
-            program = compile_c(BACKLOG, directory / "backlog")
-            measure, drained = backlog(program, options.backlog), {}
-            for name, words in subjects.items():
-                if name in ("pyinit", "dumb-init"):
-                    progress(f"backlog: {name}")
-                    drained[name] = [measure(words) for _ in range(3)]
-            base = statistics.median(spent for spent, _ in drained[base_name])
-            for name, values in drained.items():
-                spent = statistics.median(spent for spent, _ in values)
-                grown = max(grown for _, grown in values)
-                rows.append(
-                    (
-                        f"{options.backlog} zombies at once, {name}",
-                        spent,
-                        "ms",
-                        spent / base,
-                    )
-                )
-                rows.append((f"memory grown by them, {name}", grown, "kB", None))
+            measure_orphans(table, subjects, directory, options)
         window = windows(9)
         if window:
-            rows.append(
-                (
-                    "exec to signals blocked, under strace",
-                    window[0],
-                    "ms",
-                    window[0] / window[1],
-                )
-            )
-            rows.append(
-                ("exec to the command's exec, under strace", window[1], "ms", 1.0)
-            )
-
-    if options.markdown:
-        print("| | median | ratio |\n|---|---:|---:|")
-    for name, value, unit, ratio in rows:
-        number = f"{value:.1f} {unit}" if unit != "kB" else f"{value:.0f} kB"
-        share = f"{ratio:.2f}" if ratio is not None else ""
-        print(
-            f"| {name} | {number} | {share} |"
-            if options.markdown
-            else f"{name:55} {number:>12} {share:>6}"
-        )
-    print("\nMeasured on " + ", ".join(versions(inits)) + ".")
+            text = "exec to signals blocked, of exec to exec, under strace, ms"
+            table.put(text, {"pyinit": window[0], "floor": window[1]})
+    table.show(options.markdown)
+    print(
+        "\nMedians; in brackets the ratio to the floor, or to dumb-init. The floor is the"
+    )
+    print(
+        "least that Python needs: a program that starts a command, or one that pauses."
+    )
+    print("Measured on " + ", ".join(versions(inits)) + ".")
     progress(f"took {time.perf_counter() - began:.0f} s")
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from support import PYINIT, field, until
+from support import PYINIT, state, until
 
 PIPELINE = "sleep 61 | sleep 62 | sleep 63 & sleep 64 & echo $!; exec sleep 65"
 
@@ -17,7 +17,7 @@ def sleeps(process):
     for pid in marked(process.run):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            alive = not field(Path(f"/proc/{pid}/status").read_text(), "State") == "Z"
+            alive = state(pid) not in ("Z", "")
         except OSError:
             continue
         if words[0] == b"sleep" and alive:

@@ -188,11 +188,11 @@ KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINC
 def test_the_terminals_signals_come_once(alone, mode, key, number):
     screen = alone(*mode, "--", *REPORTER)
     screen.expect("ready .*\n")
-    for round in range(3):
+    for number_of_round in range(3):
         if key:
             screen.type(key)
         else:
-            screen.resize(30 + round, 100)
+            screen.resize(30 + number_of_round, 100)
         screen.expect(f"^{number:d}\n")
         # A second one would come before this: it has the higher number.
         os.kill(screen.init, signal.SIGRTMAX)
@@ -293,11 +293,11 @@ def test_a_job_gets_the_terminals_signals_once(shell, mode, key, number):
     shell.type(f"{INIT} {mode} -- {shlex.join(REPORTER)}\n")
     shell.expect("ready .*\n")
     init = only_child(shell.pid)
-    for round in range(3):
+    for number_of_round in range(3):
         if key:
             shell.type(key)
         else:
-            shell.resize(30 + round, 100)
+            shell.resize(30 + number_of_round, 100)
         shell.expect(f"^{number:d}\n")
         os.kill(init, signal.SIGRTMAX)
         assert shell.expect("^64\n") == "64\n"
