@@ -76,6 +76,7 @@ def stops(number, *options):
         command = int(process.line().split()[1])
         process.send(number)
         until_state(process.pid, "T")
+        until(lambda: state(command) in ("T", "S"), "the command has settled")
         seen = state(command)
         process.send(signal.SIGCONT)
         until_state(process.pid, "S")

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,21 @@ def test_a_broken_stderr_sends_the_command_nothing(start):
     for _ in range(3):
         process.send(signal.SIGUSR1)
         process.expect(10)
+
+
+def test_an_interrupt_during_the_first_import(start):
+    # Python's own handler is in force until signals are blocked: no traceback of it.
+    calls = "stat,newfstatat,openat"
+    trace = strace("-P", signal.__file__, "-e", f"trace={calls}")
+    trace += ["-e", f"inject={calls}:delay_enter=500000:when=1"]
+    process = start(*trace, *PYINIT, "sleep", "60")
+    init = traced(process)
+
+    def held():
+        # strace stops it at every system call, but only at that one for long.
+        return all(state(init) == "t" or time.sleep(0.001) for _ in range(2000))
+
+    until(held, "it looks for the module signal")
+    os.kill(init, signal.SIGINT)
+    assert process.wait() == 130
+    assert process.stderr == ""
