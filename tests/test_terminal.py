@@ -173,6 +173,7 @@ def test_a_shell_has_job_control(alone):
     assert "Stopped" in screen.run("jobs")
     screen.type("fg\n")
     screen.expect("sleep 100\n")
+    until(lambda: screen.foreground() != group, "sleep's group in the foreground again")
     screen.type("\x03")
     screen.expect(re.escape(PROMPT))
     assert screen.run("echo $?") == "130\n"
@@ -242,6 +243,24 @@ def test_reading_in_the_background_does_not_wedge(alone):
     assert screen.process.status() == 0
 
 
+def test_started_in_the_background_with_nobody_to_resume_it(terminal):
+    # pyinit leads the session, and another group has the foreground from the start.
+    program = (
+        "import os, signal, sys\n"
+        "other = os.fork()\n"
+        "if not other:\n"
+        "    os.setpgid(0, 0)\n"
+        "    signal.pause()\n"
+        "while os.getpgid(other) != other: pass\n"
+        "os.tcsetpgrp(0, other)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
+    screen.expect("up\n")
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+
+
 def test_a_stop_that_was_sent_lasts(container):
     screen = container(*ECHOES)
     screen.expect("up\n")
@@ -255,6 +274,10 @@ def test_a_stop_that_was_sent_lasts(container):
     os.kill(screen.init, signal.SIGCONT)
     screen.type("hello\n")
     screen.expect("got hello\n")
+    # And after that the terminal's own stop is undone again.
+    screen.type("\x1a")
+    screen.type("again\n")
+    screen.expect("got again\n")
 
 
 @pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
@@ -329,10 +352,13 @@ def test_bg(shell):
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
+    job = only_child(shell.pid)
     shell.type("bg\n")
     shell.expect("still\n")
-    # It ends in the background, and must not take the terminal from the shell.
-    shell.type("wait\n")
+    # It ends in the background, and must not take the terminal from the shell, which
+    # reads meanwhile.
+    until(lambda: not state(job), "the job has ended")
+    shell.type("\n")
     shell.expect(r"Exit 3")
     shell.type("read word; echo =$word\nfine\n")
     shell.expect("=fine\n")
@@ -397,6 +423,7 @@ def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
     shell.expect("Stopped", re.escape(PROMPT))
     shell.type("fg\n")
     shell.expect("pyinit.*\n")
+    until(lambda: shell.foreground() != shell.pid, "the job is in the foreground")
     shell.type("\x03")
     shell.expect(re.escape(PROMPT))
 
@@ -409,6 +436,7 @@ def test_without_a_terminal_on_stdin(shell):
     shell.expect("Stopped", re.escape(PROMPT))
     shell.type("fg\n")
     shell.expect("pyinit.*\n")
+    until(lambda: shell.foreground() != shell.pid, "the job is in the foreground")
     shell.type("\x03")
     shell.expect(re.escape(PROMPT))
     assert shell.run("echo $?") == "130\n"
