@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYINIT_FILE = ROOT / "pyinit.py"
 PROGRAMS = ROOT / "tests" / "programs"
 PYTHON = [sys.executable, "-IS"]
-PYINIT = [*PYTHON, str(PYINIT_FILE)]
+# Another init can be put in its place, to see what it does with these tests.
+PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*PYTHON, str(PYINIT_FILE)]
 REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
 DEADLINE = float(os.environ.get("PYINIT_DEADLINE", "30"))  # seconds
 MARKER = "PYINIT_TEST_RUN"
