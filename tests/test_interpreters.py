@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import surroundings
-from support import PROGRAMS, PYINIT_FILE, PYTHON, namespace, tool
+from support import PROGRAMS, PYINIT_FILE, PYTHON, REPORTER, namespace, tool
 
 FORKY = os.environ.get("PYINIT_FORKY", "/var/tmp/pyinit/forky")
 WANTED = [f"3.{minor}" for minor in range(6, 16)]
@@ -85,12 +85,11 @@ def test_every_form(start, form, version):
     words, source = form(interpreter(version))
     for options in ([], ["-vr", "USR1:TERM", "-e", "99"]):
         stdin = open(source) if source else subprocess.DEVNULL
-        program = 'trap "echo got; exit 9" TERM; sleep 60 & echo up; wait'
-        command = [*options, "--", "sh", "-c", program]
+        command = [*options, "--", *REPORTER, "9"]
         process = start(*words, *command, stdin=stdin)
-        process.expect("up")
+        assert process.line().startswith("ready")
         process.send(signal.SIGUSR1 if options else signal.SIGTERM)
-        process.expect("got")
+        process.expect(15)
         assert process.wait() == 9
         lines = process.stderr.splitlines()
         assert bool(options) == bool(lines)

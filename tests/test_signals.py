@@ -58,7 +58,8 @@ def test_stop_signals_stop_both_and_cont_wakes_both(pyinit, number):
     until_state(process.pid, "T")
     process.send(signal.SIGCONT)
     process.expect(int(signal.SIGCONT))
-    assert state(process.pid) == state(process.command) == "S"
+    until_state(process.pid, "S")
+    until_state(process.command, "S")
 
 
 def test_a_signal_while_stopped_arrives_after_cont(pyinit):

@@ -166,13 +166,13 @@ def test_a_shell_has_job_control(alone):
     start = screen.expect(re.escape(PROMPT))
     assert "no job control" not in start
     group = screen.foreground()
-    screen.type("sleep 100\n")
-    until(lambda: screen.foreground() != group, "sleep's own group in the foreground")
+    screen.type("sh -c 'echo up; exec sleep 100'\n")
+    screen.expect("up\n")
     screen.type("\x1a")
     screen.expect("Stopped", re.escape(PROMPT))
     assert "Stopped" in screen.run("jobs")
     screen.type("fg\n")
-    screen.expect("sleep 100\n")
+    screen.expect("sleep 100'\n")
     until(lambda: screen.foreground() != group, "sleep's group in the foreground again")
     screen.type("\x03")
     screen.expect(re.escape(PROMPT))
@@ -417,7 +417,7 @@ def test_ctrl_z_stops_the_whole_pipeline(shell):
 
 
 def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
-    shell.type(f"sh -c '{INIT} sh -c \"echo up; sleep 100\"; echo after'\n")
+    shell.type(f"sh -c '{INIT} sh -c \"echo up; exec sleep 100\"; echo after'\n")
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))

@@ -21,6 +21,7 @@ from support import (
 SIZE = 4_000_000  # bytes, more than the socket buffers hold
 NGINX = """
 daemon off;
+user root;
 worker_processes 2;
 pid {directory}/pid;
 error_log {directory}/error.log info;
