@@ -2,17 +2,15 @@
 
 import os
 import signal
+from pathlib import Path
 
-from support import PYINIT, state, until
+from support import PYINIT, marked, namespace, only_child, state, until
 
 PIPELINE = "sleep 61 | sleep 62 | sleep 63 & sleep 64 & echo $!; exec sleep 65"
 
 
 def sleeps(process):
-    from pathlib import Path
-
-    from support import marked
-
+    """Return the arguments of the sleeps of a run that are alive, sorted."""
     found = []
     for pid in marked(process.run):
         try:
@@ -26,7 +24,6 @@ def sleeps(process):
 
 
 def test_session_mode_ends_the_whole_pipeline(pid1):
-    # Something that left the group keeps nothing of it: the marker is inherited.
     process = pid1("--", "sh", "-c", PIPELINE)
     process.line()
     until(lambda: sleeps(process) == [61, 62, 63, 64, 65], "five sleeps")
@@ -35,16 +32,13 @@ def test_session_mode_ends_the_whole_pipeline(pid1):
     assert sleeps(process) == []
 
 
-OUTER = "trap '' TERM; {pyinit} {mode} sh -c '{pipeline}'; echo ended $?; read line"
+OUTER = "{pyinit} {mode} sh -c '{pipeline}'; echo ended $?; read line"
 
 
 def inside(start, mode, number):
     """Run pyinit as a child of PID 1, so that what it leaves behind lives on."""
-    from support import namespace, only_child
-
     init = " ".join(PYINIT)
     program = OUTER.format(pyinit=init, mode=mode, pipeline=PIPELINE)
-    program = program.replace("trap '' TERM; ", "")
     process = start(*namespace(), "sh", "-c", program, stdin=-1)
     process.line()
     until(lambda: sleeps(process) == [61, 62, 63, 64, 65], "five sleeps")
@@ -88,10 +82,8 @@ def test_single_child_mode_leaves_session_and_group(pyinit):
         assert process.wait() == 0
 
 
-def test_a_child_that_left_its_group_is_signalled_all_the_same(start):
-    # Not a session but a process group, as at a terminal, can be left with setpgid;
-    # with a session, the group ends when its only other member moves. Here the child
-    # stays in pyinit's group (-c) and leaves that.
+def test_a_child_that_left_pyinits_group_is_signalled_all_the_same(start):
+    # With -c the child is in pyinit's group; here it makes a session of its own.
     process = start(*PYINIT, "-c", "setsid", "--wait", "sh", "-c", "echo up; sleep 60")
     process.expect("up")
     process.send(signal.SIGTERM)

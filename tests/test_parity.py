@@ -27,7 +27,7 @@ from support import (
 TWO_MEMBERS = '"$@" & "$@"'
 
 
-def status(*words, env=(), stdin=None):
+def status(*words, env=()):
     """A scenario: what is the exit status, and what is on stdout."""
 
     def scenario(start, init):

@@ -13,6 +13,7 @@ from support import (
     PYTHON,
     marked,
     monotonic,
+    namespace,
     only_child,
     tool,
     until,
@@ -86,7 +87,6 @@ def test_nginx_ends_a_download_in_flight(pid1, nginx):
     connection.close()
     assert process.wait() == 0
     assert not marked(process.run)
-    print(process.stderr)
 
 
 def test_nginx_without_the_rewrite_breaks_it_off(pid1, nginx):
@@ -124,8 +124,6 @@ def test_a_python_server_behind_a_shell(pid1, tmp_path):
 
 def test_negative_control_a_shell_alone_leaves_the_server(start, tmp_path):
     # Without an init the shell dies and the server does not: it lives on, orphaned.
-    from support import namespace
-
     port = free_port()
     server = f"{' '.join(PYTHON)} -m http.server --bind 127.0.0.1 {port}"
     program = (
