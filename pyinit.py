@@ -204,8 +204,7 @@ def start(argv: "list[str]", single: bool, tty: "bool | None") -> int:
             foreground(os.getpid() if tty else 0)
         elif not single:
             os.setsid()
-        # What comes before execve must act as on the command: no Python handler may
-        # run, and what Python ignores, PIPE and XFSZ, is not ignored.
+        # What comes now must act as on the command, neither handled nor ignored by us.
         for number in set(SIGNALS) - {signal.SIGKILL, signal.SIGSTOP}:
             plain = signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN)
             if not plain or number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -217,6 +216,7 @@ def start(argv: "list[str]", single: bool, tty: "bool | None") -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, INHERITED_MASK)
         execute(argv)
     except Exception as error:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
         say("%s: %s" % (argv[0], getattr(error, "strerror", error)))
         if isinstance(error, FileNotFoundError):
             os._exit(127)

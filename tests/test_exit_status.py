@@ -125,3 +125,13 @@ def test_bad_codes(pyinit, code):
 def test_main_gives_the_status():
     program = f"import sys; sys.path.insert(0, {str(os.path.dirname(PYINIT[-1]))!r}); import pyinit; sys.exit(pyinit.main(['sh', '-c', 'exit 9']))"
     assert subprocess.run([*PYTHON, "-c", program]).returncode == 9
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_not_found_with_nobody_to_tell(start, mode):
+    # The write fails, and with the command's own signals in force it would also kill.
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*PYINIT, *mode, "no-such-command", stderr=write)
+    os.close(write)
+    assert process.wait() == 127
