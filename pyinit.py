@@ -36,16 +36,44 @@ import os
 
 __version__ = "1.0.0"
 USAGE = "usage: pyinit.py [options] [--] command [arg ...]"
-WITH_VALUE = ("--rewrite", "--expect", "--grace")
+OPTIONS = ("single-child", "rewrite", "expect", "grace", "verbose", "version", "help")
+LETTERS = "cre-vVh"  # of the same, and grace has none
+WITH_VALUE = ("rewrite", "expect", "grace")
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
-# A terminal sends these to a whole group, with SI_KERNEL as si_code. SIGHUP too, but
-# that can be for the leader of the session alone.
+# From a terminal to a whole group, with SI_KERNEL. SIGHUP can be for a leader alone.
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
 SI_KERNEL = 128
 ENOENT, ENOEXEC, EACCES, ENOTDIR = 2, 8, 13, 20  # errno(3): alike everywhere
 EVERYBODY = -1  # kill(2): all but PID 1 and ourselves
-POLL = 0.02  # seconds
+
+
+def parse(words: "list[str]") -> "tuple[dict[str, list[str]], list[str]]":
+    """Return (values by option, command) as getopt_long(3) with "+"; or ValueError."""
+    values: dict[str, list[str]] = {name: [] for name in OPTIONS}
+    command = list(words)
+    while command and command[0].startswith("-") and command[0] != "-":
+        word = command.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            start, joint, value = word[2:].partition("=")
+            names = [name for name in OPTIONS if name.startswith(start)]
+        else:
+            joint = value = word[2:]
+            names = [name for name, x in zip(OPTIONS, LETTERS) if x == word[1]]
+        if len(names) != 1:
+            raise ValueError("unknown or ambiguous option: %s" % word)
+        if names[0] in WITH_VALUE:
+            if not joint and not command:
+                raise ValueError("no value for option: %s" % word)
+            value = value if joint else command.pop(0)
+        elif joint == "=" or value.startswith("-"):
+            raise ValueError("option that takes no value: %s" % word)
+        elif value:
+            command.insert(0, "-" + value)  # the rest of -vc
+        values[names[0]].append(value)
+    return values, command
 
 
 def rewrite(text: str) -> "tuple[int, int]":
@@ -54,69 +82,23 @@ def rewrite(text: str) -> "tuple[int, int]":
     for number in SIGNALS[31:]:
         names["SIGRTMIN+%d" % (number - signal.SIGRTMIN)] = number
         names["SIGRTMAX-%d" % (signal.SIGRTMAX - number)] = number
-    numbers = {str(number): number for number in SIGNALS}
-    for name, member in names.items():
-        numbers[name] = numbers[name[len("SIG") :]] = int(member)
+    numbers = {str(number): number for number in (0, *SIGNALS)}
+    for name, number in names.items():
+        numbers[name] = numbers[name[len("SIG") :]] = int(number)
     # bytes.upper() leaves other alphabets alone: a long s does not become an S.
-    source, target = os.fsdecode(os.fsencode(text).upper()).split(":")
-    received = numbers.get(source, signal.SIGKILL)
-    sent = 0 if target == "0" else numbers.get(target)
-    if received in NOT_PASSED_ON or sent is None:
-        raise ValueError(text)
-    return received, sent
+    source, _, target = os.fsdecode(os.fsencode(text).upper()).partition(":")
+    if numbers.get(source, 0) in (0, *NOT_PASSED_ON) or target not in numbers:
+        raise ValueError("--rewrite takes N:M, not %r" % text)
+    return numbers[source], numbers[target]
 
 
-def seconds(text: str) -> float:
-    """Return text's number of seconds: digits, maybe with a point; or ValueError."""
-    if set(text) <= set("0123456789.") and float(text) <= 1000000:
-        return float(text)
-    raise ValueError(text)
-
-
-class Options:
-    """What the environment says and, over that, the command line."""
-
-    single_child = os.environ.get("DUMB_INIT_SETSID") == "0"
-    verbose = os.environ.get("DUMB_INIT_DEBUG") == "1"
-    version = help = False
-    rewrite: "list[tuple[int, int]]" = []
-    expect: "list[str]" = []
-    grace = 0.0
-
-
-def parse(words: "list[str]") -> Options:
-    """Return the options in words, each with its value joined to it; or ValueError."""
-    if not words:
-        return Options()
-    import argparse  # noqa: PLC0415  (a third of the start-up time, seldom needed)
-
-    def error(message: str) -> None:
-        raise ValueError(message)
-
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.error = error  # type: ignore[method-assign, assignment]
-    for names in ("-c --single-child", "-v --verbose", "-V --version", "-h --help"):
-        parser.add_argument(*names.split(), action="store_true")
-    parser.add_argument("-r", "--rewrite", action="append", type=rewrite)
-    parser.add_argument("-e", "--expect", action="append")
-    parser.add_argument("--grace", type=seconds)
-    return parser.parse_args(words, Options())
-
-
-def split(words: "list[str]") -> "tuple[list[str], list[str]]":
-    """Return (options, command) as getopt(3) with "+" parts them; argparse cannot."""
-    options, command = [], list(words)
-    while command and command[0].startswith("-") and command[0] != "-":
-        word = command.pop(0)
-        if word == "--":
-            break
-        if word.startswith("--"):
-            joint, valued = "=", any(name.startswith(word) for name in WITH_VALUE)
-        else:
-            joint, valued = "", word[1:].lstrip("cvVh") in ("r", "e")
-        # Joined to its option, a value like "-1" is not taken for another.
-        options.append(word + joint + command.pop(0) if valued and command else word)
-    return options, command
+def signal_table(rewrites: "list[str]", single: bool) -> "dict[int, int]":
+    """Return what to send for each signal that can be passed on; or ValueError."""
+    table = {number: number for number in SIGNALS if number not in NOT_PASSED_ON}
+    # The kernel drops STOPS for a group that has a session of its own.
+    table.update(dict.fromkeys(() if single else STOPS, signal.SIGSTOP))
+    table.update(map(rewrite, rewrites))
+    return table
 
 
 def program_name(path: str) -> str:
@@ -146,8 +128,9 @@ def undo_coercion() -> None:
     except OSError:
         # What coercion adds comes last, and the UTF-8 mode with it (PEP 540).
         mode = getattr(os.sys.flags, "utf8_mode", 0)  # type: ignore[attr-defined]
-        added = mode and [*os.environ][-1] == "LC_CTYPE"
-        before = b"" if added else b"\0LC_CTYPE=" + os.environb[b"LC_CTYPE"]
+        if not mode or [*os.environ][-1] != "LC_CTYPE":
+            return
+        before = b""
     _, found, rest = before.partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
@@ -165,19 +148,17 @@ def starts_us(path: str) -> bool:
     words = os.fsdecode(line[2:].translate(None, b"\"'")).split()
     us = program_name(os.sys.argv[0])  # type: ignore[attr-defined]
     names = [program_name(word) for word in words]
-    ours = us and us in names and line.startswith(b"#!")
-    return bool(ours) and not split(words[names.index(us) + 1 :])[1]
+    ours = line.startswith(b"#!") and us and us in names
+    return bool(ours) and not parse(words[names.index(us) + 1 :])[1]
 
 
 def execute(command: "list[str]") -> None:
     """Become the command, found as execvp(3) finds it; OSError says why not."""
     name, error = command[0], OSError(ENOENT, os.strerror(ENOENT))
     directories = os.environ.get("PATH", os.defpath).split(":") if name else []
-    for directory in [""] if "/" in name else directories:
-        path = os.path.join(directory, name)
+    paths = [os.path.join(directory or ".", name) for directory in directories]
+    for path in [name] if "/" in name else paths:
         try:
-            if starts_us(path):
-                raise OSError(ENOEXEC, os.strerror(ENOEXEC))
             os.execv(path, command)
         except OSError as reason:
             if reason.errno == ENOEXEC and os.access("/bin/sh", os.X_OK):
@@ -189,8 +170,17 @@ def execute(command: "list[str]") -> None:
     raise error
 
 
-def start(argv: "list[str]", single: bool, tty: "bool | None") -> int:
+def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
     """Fork, and become the command in the child. Return its pid; OSError if no fork."""
+    # Done before fork(2) what can be: the child has to copy each page that it touches.
+    undo_coercion()
+    # What comes between fork and exec must act as on the command: not on a handler, and
+    # Python has one for SIGINT, nor on the two that it ignores.
+    for number in [signal.SIGINT] if BLOCK else SIGNALS:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     # If SIGCHLD stays ignored, the kernel throws exit statuses away: wait(2).
     sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # execve(2) would keep the caller's timers for the command, fork(2) does not.
@@ -204,20 +194,14 @@ def start(argv: "list[str]", single: bool, tty: "bool | None") -> int:
             foreground(os.getpid() if tty else 0)
         elif not single:
             os.setsid()
-        # What comes now must act as on the command, neither handled nor ignored by us.
-        for number in set(SIGNALS) - {signal.SIGKILL, signal.SIGSTOP}:
-            plain = signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN)
-            if not plain or number in (signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, sigchld)
         for which in range(3):
             signal.setitimer(which, *timers[which])
-        undo_coercion()
         signal.pthread_sigmask(signal.SIG_SETMASK, INHERITED_MASK)
-        execute(argv)
+        execute(command)
     except Exception as error:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
-        say("%s: %s" % (argv[0], getattr(error, "strerror", error)))
+        say("%s: %s" % (command[0], getattr(error, "strerror", error)))
         if isinstance(error, FileNotFoundError):
             os._exit(127)
     finally:
@@ -229,11 +213,10 @@ def let_go() -> None:
     try:
         os.chdir("/")
         # Not all that there could be: the limit can be a thousand million.
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+        for number in map(int, os.listdir("/proc/self/fd")):
+            os.closerange(max(number, 3), number + 1)
     except OSError:
-        numbers = [*range(3, min(os.sysconf("SC_OPEN_MAX"), 65536))]
-    for number in numbers:
-        os.closerange(max(number, 3), number + 1)
+        os.closerange(3, 65536)
 
 
 def foreground(group: int = 0) -> int:
@@ -246,17 +229,13 @@ def foreground(group: int = 0) -> int:
         return 0  # not our terminal, hung up, or nobody left in the group
 
 
-def send(number: int, *targets: int) -> bool:
-    """Send a signal with kill(2) to the first target that there is; tell if any is."""
-    for target in targets:
-        try:
-            os.kill(target, number)
-        except ProcessLookupError:
-            continue
-        except PermissionError:
-            pass  # it is there, but it has become somebody else's
-        return True
-    return False
+def send(number: int, target: int) -> bool:
+    """Send a signal with kill(2); tell if there is anybody to send it to."""
+    try:
+        os.kill(target, number)
+    except OSError as error:  # EPERM: it is there, but has become somebody else's
+        return isinstance(error, PermissionError)
+    return True
 
 
 def suspend(pid: int) -> bool:
@@ -268,11 +247,20 @@ def suspend(pid: int) -> bool:
     return signal.SIGCONT in signal.sigpending()  # it has come, and waits
 
 
+def has_stopped(child: int) -> bool:
+    """Tell whether the child has stopped since this was asked last."""
+    try:
+        return bool(os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOHANG))
+    except ChildProcessError:
+        return False  # it has died
+
+
 def reap(child: int, verbose: bool) -> bool:
     """Reap all the dead but child; tell if it is dead. ChildProcessError: no child."""
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
     while True:
         # Not the signal's own pid: one SIGCHLD stands for any number of deaths.
-        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        dead = os.waitid(os.P_ALL, 0, look)
         if not dead or dead.si_pid == child:
             return bool(dead)
         os.waitpid(dead.si_pid, 0)
@@ -280,15 +268,11 @@ def reap(child: int, verbose: bool) -> bool:
             say("reaped %d" % dead.si_pid)
 
 
-def supervise(child: int, options: Options, tty: "bool | None") -> int:
-    """Pass signals on and reap until the child has ended; return its exit status."""
-    pid, group, single = os.getpid(), os.getpgrp(), options.single_child
-    # The child is there from fork on, its group only from setsid on.
-    targets = (child,) if single else (-child, child)
-    # What to send for each signal. The kernel drops STOPS for a session's own group.
-    table = {number: number for number in SIGNALS if number not in NOT_PASSED_ON}
-    table.update(dict.fromkeys(() if single else STOPS, signal.SIGSTOP))
-    table.update(options.rewrite)
+def supervise(
+    child: int, target: int, table: "dict[int, int]", tty: "bool | None", verbose: bool
+) -> None:
+    """Pass signals on and reap until the child has ended; it is not reaped itself."""
+    pid, group, single = os.getpid(), os.getpgrp(), target == child
     paused = False  # by a signal that was passed on
     # Children that execve left to us may have died before SIGCHLD was blocked.
     os.kill(pid, signal.SIGCHLD)
@@ -296,15 +280,9 @@ def supervise(child: int, options: Options, tty: "bool | None") -> int:
         info = signal.sigwaitinfo(SIGNALS)
         number = info.si_signo
         if number == signal.SIGCHLD:
-            if reap(child, options.verbose):
+            if reap(child, verbose):
                 break
-            if tty is None:
-                continue
-            try:
-                stopped = os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOHANG)
-            except ChildProcessError:
-                continue  # it has died since
-            if stopped and not paused:
+            if tty is not None and has_stopped(child) and not paused:
                 # By the terminal, or by itself: stop too, or if nobody could resume us,
                 # resume it, with the terminal.
                 tty = tty and not foreground(group)
@@ -321,45 +299,55 @@ def supervise(child: int, options: Options, tty: "bool | None") -> int:
             paused = False
             if tty is False and foreground() == group:
                 tty = bool(foreground(child))
-        send(table[number], *targets)
-        if options.verbose:
+        # The child is there from fork on, its group only from setsid on.
+        send(table[number], target) or send(table[number], child)
+        if verbose:
             say("signal %d: sent %d" % (number, table[number]))
         if number in STOPS and table[number] in (*STOPS, signal.SIGSTOP):
             paused = True
             tty = tty and not foreground(group)
             os.kill(pid, signal.SIGSTOP)
     foreground(group if tty else 0)
-    if options.grace and pid == 1:
-        targets = (EVERYBODY,)
-    # Not reaped yet, the child keeps its pid, so that this goes to no other group.
-    send(table[signal.SIGTERM], *targets)
-    ended = os.waitpid(child, 0)[1]
-    code = os.WEXITSTATUS(ended) + (os.WIFSIGNALED(ended) and 128 + os.WTERMSIG(ended))
-    if options.verbose:
-        say("%d has ended with %d" % (child, code))
-    if options.grace and targets[0] < 0:
-        linger(targets[0], table, options)
-    return code
 
 
-def linger(target: int, table: "dict[int, int]", options: Options) -> None:
+def linger(target: int, table: "dict[int, int]", grace: float, verbose: bool) -> None:
     """Reap and pass signals on until target has ended; kill what outstays the grace."""
-    signal.setitimer(signal.ITIMER_REAL, options.grace)  # a clock; SIGALRM at its end
+    signal.setitimer(signal.ITIMER_REAL, grace)  # a clock; SIGALRM at its end
     number = 0
     while True:
         try:
-            reap(0, options.verbose)
-            pause = options.grace if target == EVERYBODY else POLL
+            reap(0, verbose)
+            told = target == EVERYBODY
         except ChildProcessError:
-            pause = POLL  # nobody tells us when others' children end
+            told = False  # by nobody, when others' children end: look every 20 ms
         if not signal.getitimer(signal.ITIMER_REAL)[0]:
             number = signal.SIGKILL
         # If a process has the group's number, that was free, and the group has ended.
         recycled = target != EVERYBODY and send(0, -target)
-        if recycled or not send(number, target) or number == signal.SIGKILL:
+        if recycled or not send(number, target):
             return
-        info = signal.sigtimedwait(SIGNALS, pause)
+        if verbose and number:
+            say("sent %d to what is left" % number)
+        if number == signal.SIGKILL:
+            return
+        info = signal.sigtimedwait(SIGNALS, grace if told else 0.02)
         number = table.get(info.si_signo, 0) if info else 0
+
+
+def finish(
+    child: int, target: int, table: "dict[int, int]", grace: float, verbose: bool
+) -> int:
+    """Take leave of the dead child's group; reap it, and return its exit status."""
+    target = EVERYBODY if grace and os.getpid() == 1 else target
+    # Not reaped yet, the child keeps its pid, so that this goes to no other group.
+    send(table[signal.SIGTERM], target)
+    ended = os.waitpid(child, 0)[1]
+    code = os.WEXITSTATUS(ended) + (os.WIFSIGNALED(ended) and 128 + os.WTERMSIG(ended))
+    if verbose:
+        say("%d has ended with %d" % (child, code))
+    if grace and target < 0:
+        linger(target, table, grace, verbose)
+    return code
 
 
 def main(argv: "list[str] | None" = None) -> int:
@@ -367,32 +355,44 @@ def main(argv: "list[str] | None" = None) -> int:
     if not BLOCK:  # imported, so it has not been done
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        ours, command = split(os.sys.argv[1:] if argv is None else argv)  # type: ignore
-        options = parse(ours)
-        if options.help or options.version:
-            text = "pyinit %s\n" % __version__ if options.version else __doc__ or USAGE
-            os.write(1, text.encode())
+        words = ["-c"] * (os.environ.get("DUMB_INIT_SETSID") == "0")
+        words += ["-v"] * (os.environ.get("DUMB_INIT_DEBUG") == "1")
+        words += os.sys.argv[1:] if argv is None else argv  # type: ignore[attr-defined]
+        options, command = parse(words)
+        if options["help"] or options["version"]:
+            about = "pyinit %s\n" % __version__
+            os.write(1, (about if options["version"] else __doc__ or USAGE).encode())
             return 0
-        if not {*options.expect} <= {*map(str, range(256))}:
-            raise ValueError("--expect takes 0 to 255, not %r" % options.expect)
+        single, verbose = bool(options["single-child"]), bool(options["verbose"])
+        table = signal_table(options["rewrite"], single)
+        grace = ["0", *options["grace"]][-1]
+        if not set(grace) <= set("0123456789.") or float(grace) > 1000000:
+            raise ValueError("--grace takes seconds, not %r" % grace)
+        for text in options["expect"]:
+            if text not in map(str, range(256)):
+                raise ValueError("--expect takes 0 to 255, not %r" % text)
         if not command:
             raise ValueError("no command given")
         if not hasattr(signal, "sigwaitinfo"):
             raise RuntimeError("this Python has no waitid and sigwaitinfo")
-        at_terminal = foreground() and not options.single_child
-        tty = foreground() == os.getpgrp() if at_terminal else None
-        child = start(command, options.single_child, tty)
+        # Only such a name: from PATH, the kernel starts us again, and with a path.
+        if "/" in command[0] and starts_us(command[0]):
+            command.insert(0, "/bin/sh")
+        tty = None if single or not foreground() else foreground() == os.getpgrp()
+        child = start(command, single, tty)
     except Exception as error:
         bad_usage = isinstance(error, ValueError)
         reason = getattr(error, "strerror", error)
         say("%s; %s" % (error, USAGE) if bad_usage else "cannot start: %s" % reason)
         return 2 if bad_usage else 125
     let_go()
-    if options.verbose:
+    if verbose:
         whose = "ours" if os.getpid() == 1 else "for PID 1, which we are not"
         say("%d runs %s; orphans are %s" % (child, command[0], whose))
-    code = supervise(child, options, tty)
-    return 0 if str(code) in options.expect else code
+    target = child if single else -child
+    supervise(child, target, table, tty, verbose)
+    code = finish(child, target, table, float(grace), verbose)
+    return 0 if str(code) in options["expect"] else code
 
 
 if __name__ == "__main__":

@@ -18,14 +18,24 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
 
 
-def test_it_imports_three_modules():
+def test_it_imports_nothing_but_the_three_modules():
     imported = set()
     for node in ast.walk(TREE):
         if isinstance(node, ast.Import):
             imported |= {name.name for name in node.names}
         assert not isinstance(node, ast.ImportFrom)
-    assert imported == {"os", "signal", "argparse"}
+    assert imported <= {"os", "signal", "argparse"}
     assert "__import__" not in SOURCE and "importlib" not in SOURCE
+
+
+def test_nothing_comes_before_the_signals_are_blocked():
+    # Each import, and each line compiled before it, is time in which PID 1 loses them.
+    first, lines = TREE.body[1], SOURCE.splitlines()
+    assert isinstance(first, ast.Try)
+    assert lines[first.body[0].lineno - 1].strip() == "import signal"
+    blocked = "INHERITED_MASK = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCK)"
+    assert lines[first.body[-1].lineno - 1].strip() == blocked
+    assert len(first.body) == 4
 
 
 def test_it_is_small():

@@ -1,6 +1,5 @@
 """Signals: every one is passed on, rewritten, or dropped, and none is lost."""
 
-import argparse
 import os
 import signal
 import time
@@ -191,11 +190,10 @@ def test_between_fork_and_exec_an_ignored_signal_stays_ignored(start):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, RTMAX])
 def test_before_the_command_line_is_read(start, number):
-    # Held up where it looks for argparse, pyinit has no parser, no table, no child.
-    # What comes then is passed on all the same, and by the table.
-    calls = "stat,newfstatat,openat"
-    trace = strace("-P", argparse.__file__, "-e", f"trace={calls}")
-    trace += ["-e", f"inject={calls}:delay_enter=500000:when=1"]
+    # Held up once it has blocked them, pyinit has no options, no table, no child. What
+    # comes then is passed on all the same, and by the table.
+    trace = strace("-e", "trace=rt_sigprocmask")
+    trace += ["-e", "inject=rt_sigprocmask:delay_exit=500000:when=1"]
     process = start(*trace, *PYINIT, "-r", f"{number:d}:HUP", "--", "sleep", "60")
     init = traced(process)
     everything = sum(1 << (number - 1) for number in PASSED_ON)
@@ -208,6 +206,15 @@ def test_before_the_command_line_is_read(start, number):
     assert not children(init)
     os.kill(init, number)
     assert process.wait() == 128 + signal.SIGHUP
+
+
+def test_signals_are_blocked_before_anything_is_said(start, tmp_path):
+    log = tmp_path / "log"
+    trace = strace("-e", "trace=rt_sigprocmask,write")
+    trace[trace.index("/dev/null")] = str(log)
+    assert start(*trace, *PYINIT, "--nonsense").wait() == 2
+    calls = [line.split()[1].partition("(")[0] for line in log.read_text().splitlines()]
+    assert calls[:2] == ["rt_sigprocmask", "write"]
 
 
 def test_realtime_signals_queue(pyinit):
