@@ -180,12 +180,12 @@ def script(tmp_path, first_line, body=SCRIPT):
     return path
 
 
-def run_script(start, path, *arguments, **kwargs):
+def run_script(start, *words, **kwargs):
     # A namespace with few processes: a script that starts itself ends there.
     limit = ["prlimit", "--nproc=200", "--cpu=20"]
-    path_variable = f"{path.parent}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path_variable, **kwargs.pop("env", {})}
-    return start(*namespace(), *limit, path, *arguments, env=env, **kwargs)
+    search = f"{Path(words[0]).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": search, **kwargs.pop("env", {})}
+    return start(*namespace(), *limit, *words, env=env, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,25 @@ def run_script(start, path, *arguments, **kwargs):
 )
 def test_as_an_interpreter(start, tmp_path, line):
     path = script(tmp_path, line)
-    for name, env in (
-        (path, {}),
-        ("script", {"PATH": f"{tmp_path}:{os.environ['PATH']}"}),
-    ):
-        process = run_script(start, Path(path), "a b", "-c", env=env)
-        assert process.wait() == 8, process.stderr
-        assert process.stdout == f"{path} 2 a b\n"
-        assert name
+    process = run_script(start, path, "a b", "-c")
+    assert process.wait() == 8, process.stderr
+    assert process.stdout == f"{path} 2 a b\n"
+
+
+@pytest.mark.parametrize(
+    ("search", "name"), [("{tmp_path}:", ""), (":", "./"), ("no-such::", "./")]
+)
+def test_the_bare_line_found_in_path(start, tmp_path, search, name):
+    # The kernel hands the script's name on as it was found. An empty element of PATH is
+    # the current directory: found so it would have no "/", and we would search again.
+    path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
+    search = search.format(tmp_path=tmp_path) + os.environ["PATH"]
+    process = run_script(
+        start, *PYTHON, path.parent / "pyinit.py", "script", "a b", "-c",
+        cwd=tmp_path, env={"PATH": search},
+    )  # fmt: skip
+    assert process.wait() == 8, process.stderr
+    assert process.stdout == f"{name or str(tmp_path) + '/'}script 2 a b\n"
 
 
 def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):
