@@ -197,7 +197,9 @@ def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
         signal.signal(signal.SIGCHLD, sigchld)
         for which in range(3):
             signal.setitimer(which, *timers[which])
-        signal.pthread_sigmask(signal.SIG_SETMASK, INHERITED_MASK)
+        # The bare function, where there is one, makes no enum member of each signal.
+        bare = getattr(signal, "_signal", signal)
+        bare.pthread_sigmask(signal.SIG_SETMASK, INHERITED_MASK)
         execute(command)
     except Exception as error:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE

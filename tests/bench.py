@@ -19,15 +19,38 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYINIT = ROOT / "pyinit.py"
+CC = shutil.which("cc") or shutil.which("gcc")
 # What any Python must do to start a command and to report its end.
 FLOOR = """
 import os, signal
 child = os.fork()
 if not child:
-    os.execvp("true", ["true"]) if 0 else os.execv("/bin/true", ["true"])
+    os.execv("/bin/true", ["true"])
 os._exit(os.WEXITSTATUS(os.waitpid(child, 0)[1]))
 """
 FLOOR_ARGPARSE = "import argparse; argparse.ArgumentParser()\n" + FLOOR
+# What any Python must do to pass a signal on and to reap: no rule, no table, no option.
+FLOOR_INIT = """
+import os, signal
+every = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+signal.pthread_sigmask(signal.SIG_BLOCK, every)
+command = os.sys.argv[2:]
+child = os.fork()
+if not child:
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, every)
+    os.execvp(command[0], command)
+while True:
+    number = signal.sigwaitinfo(every).si_signo
+    if number != 17:
+        os.kill(-child, number)
+        continue
+    pid = 1
+    while pid:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == child:
+            os._exit(os.WEXITSTATUS(status))
+"""
 PAUSE = "import os, signal; os.write(1, b'up\\n'); signal.pause()"
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
@@ -44,14 +67,14 @@ def seconds(words):
 
 
 def interleaved(subjects, measure, rounds, name):
-    """Measure all subjects in turn, many times; return the median of each."""
+    """Measure all subjects in turn, many times; return what was measured of each."""
     samples = {subject: [] for subject in subjects}
     for done in range(rounds):
         if done % max(1, rounds // 5) == 0:
             progress(f"{name}: round {done + 1} of {rounds}")
         for subject, words in subjects.items():
             samples[subject].append(measure(words))
-    return {subject: statistics.median(values) for subject, values in samples.items()}
+    return samples
 
 
 def anonymous(pid):
@@ -177,10 +200,7 @@ int main(int argc, char **argv)
 
 def compile_c(source, path):
     path.with_suffix(".c").write_text(source)
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    subprocess.run(
-        [compiler, "-O2", "-w", "-o", path, path.with_suffix(".c")], check=True
-    )
+    subprocess.run([CC, "-O2", "-w", "-o", path, path.with_suffix(".c")], check=True)
     return str(path)
 
 
@@ -199,6 +219,14 @@ def child_of(pid):
     return int(path.read_text().split()[0])
 
 
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def backlog(program, count):
     """Return a function: (ms to reap the backlog, kB that memory grew)."""
 
@@ -215,15 +243,18 @@ def backlog(program, count):
         process.stdin.write(b"\n")
         process.stdin.flush()
         process.stdout.readline()
-        listing = Path(f"/proc/{init}/task/{init}/children")
-        while len(listing.read_text().split()) < count + 1:
+        listing, dead = Path(f"/proc/{init}/task/{init}/children"), []
+        while len(dead) < count + 1:
             time.sleep(0.05)
-        before = time.perf_counter()
+            dead = listing.read_text().split()
+        last, before = int(dead[-1]), time.perf_counter()
         os.kill(init, signal.SIGCONT)
-        # The last one gone: the kernel's count of the processes of that namespace.
-        while len(listing.read_text().split()) > 1:
-            time.sleep(0.001)
+        # The last on the kernel's list is the last that is reaped. To ask for it takes
+        # none of the locks that reaping needs, as to read the list again would.
+        while exists(last):
+            time.sleep(0.0005)
         spent = (time.perf_counter() - before) * 1e3
+        assert len(listing.read_text().split()) == 1
         grown = anonymous(init) - before_memory
         process.stdin.close()
         process.wait()
@@ -238,34 +269,19 @@ def growth(words, count):
     return last - first
 
 
-def windows(rounds):
-    """Return medians in ms: exec to the first statement's mask, and to the command."""
-    if not shutil.which("strace"):
-        return None
-    results = []
-    for _ in range(rounds):
-        with tempfile.NamedTemporaryFile("r") as log:
-            words = [
-                "strace",
-                "-ttt",
-                "-f",
-                "-o",
-                log.name,
-                "-e",
-                "trace=execve,rt_sigprocmask,fork,clone,clone3,vfork",
-            ]
-            subprocess.run(
-                [*words, sys.executable, "-IS", str(PYINIT), "true"], check=True
-            )
-            lines = [line.split(None, 2)[1:] for line in log]
-        starts = [float(when) for when, what in lines if what.startswith("execve(")]
-        masks = [
-            float(when)
-            for when, what in lines
-            if "SIG_BLOCK, ~[" in what or "SIG_BLOCK, [HUP" in what
-        ]
-        results.append(((masks[0] - starts[0]) * 1e3, (starts[1] - starts[0]) * 1e3))
-    return [statistics.median(values) for values in zip(*results)]
+def window(words):
+    """Return the seconds from the start of an init until it has blocked SIGTERM."""
+    before, blocked = time.perf_counter(), 0
+    process = subprocess.Popen([*words, "--", "cat"], stdin=subprocess.PIPE)
+    status = Path(f"/proc/{process.pid}/status")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    # Once it has a child it may wait for its signals, which shows them as not blocked.
+    while not blocked >> (signal.SIGTERM - 1) & 1 and not children.read_text():
+        _, _, rest = status.read_text().partition("SigBlk:")
+        blocked = int(rest.split()[0], 16)
+    spent = time.perf_counter() - before
+    process.communicate()
+    return spent
 
 
 def versions(inits):
@@ -282,24 +298,32 @@ def versions(inits):
     return found + [f"{os.cpu_count()} × {cpu[0].split(':')[1].strip()}" if cpu else ""]
 
 
+NOTES = """
+Medians; in brackets the ratio, to the floor or, below the memory, to dumb-init. The floor is
+the least that Python needs: a program that starts a command, one that pauses, a bare loop of
+sigwaitinfo, kill and waitpid. Measured on %s."""
+
+
 class Table:
-    """Rows of medians, a column for each subject, with ratios to one of them."""
+    """Rows of medians, a column for each subject, with ratios to one of them.
+
+    A ratio is the median of the rounds' ratios, so that a machine that slows down and
+    speeds up again does so for both.
+    """
 
     def __init__(self):
         self.columns, self.rows = [], []
 
-    def put(self, measure, values, base=None, scale=1):
+    def put(self, measure, samples, base=None, scale=1):
         cells = {}
-        for name, value in values.items():
+        for name, values in samples.items():
             if name not in self.columns:
                 self.columns.append(name)
-            text = (
-                f"{value * scale:.0f}"
-                if value * scale >= 100
-                else f"{value * scale:.1f}"
-            )
-            ratio = f" ({value / values[base]:.2f})" if base and name != base else ""
-            cells[name] = text + ratio
+            value = statistics.median(values) * scale
+            cells[name] = f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+            if base and name != base:
+                ratios = [value / other for value, other in zip(values, samples[base])]
+                cells[name] += f" ({statistics.median(ratios):.2f})"
         self.rows.append((measure, cells))
 
     def show(self, markdown):
@@ -317,33 +341,64 @@ class Table:
             print("  ".join([first.ljust(widths[0]), *cells]))
 
 
+def compiled(python, directory):
+    """Return pyinit compiled by an interpreter, as README.md tells how."""
+    directory.mkdir(exist_ok=True)
+    shutil.copy(PYINIT, directory)
+    subprocess.run(
+        [python, "-IS", "-m", "compileall", "-b", "-q", directory], check=True
+    )
+    return str(directory / "pyinit.pyc")
+
+
 def measure_starts(table, ours, inits, directory, rounds):
     python = [sys.executable, "-IS"]
     for name, text in (("floor", FLOOR), ("floor_argparse", FLOOR_ARGPARSE)):
         (directory / f"{name}.py").write_text(text)
     starts = {n: [*words, "--", "/bin/true"] for n, words in {**ours, **inits}.items()}
     starts["floor"] = [*python, str(directory / "floor.py")]
-    table.put("start, ms", interleaved(starts, seconds, rounds, "start"), "floor", 1e3)
+    # All of pyinit, and nothing of it run: the floor's work in the place of main().
+    source = PYINIT.read_text().replace("os._exit(main())", "pass")
+    (directory / "idle.py").write_text(source + FLOOR)
+    starts["idle"] = [*python, str(directory / "idle.py")]
+    samples = interleaved(starts, seconds, rounds, "start")
+    idle = {"pyinit": samples.pop("idle"), "floor": samples["floor"]}
+    table.put("start, ms", samples, "floor", 1e3)
+    table.put("of it, compiled and not run, ms", idle, "floor", 1e3)
     options = {n: [*w, "-r", "15:3", "--", "/bin/true"] for n, w in ours.items()}
     options["floor"] = [*python, str(directory / "floor_argparse.py")]
-    medians = interleaved(options, seconds, rounds // 2, "start with options")
-    table.put("start with options, ms", medians, "floor", 1e3)
+    samples = interleaved(options, seconds, rounds // 2, "start with options")
+    table.put("start with options, ms", samples, "floor", 1e3)
 
 
-def measure_orphans(table, subjects, directory, options):
+def measure_interpreter(table, python, directory, rounds):
+    show = "import os, platform; os.write(1, platform.python_version().encode())"
+    version = subprocess.check_output([python, "-c", show]).decode()
+    starts = {
+        "pyinit": [python, "-IS", str(PYINIT), "/bin/true"],
+        "compiled": [python, "-IS", compiled(python, directory / version), "/bin/true"],
+        "floor": [python, "-IS", str(directory / "floor.py")],
+    }
+    samples = interleaved(starts, seconds, rounds, f"start, {version}")
+    table.put(f"start with CPython {version}, ms", samples, "floor", 1e3)
+
+
+def measure_orphans(table, subjects, base, directory, options):
     subjects = {name: [*words, "--"] for name, words in subjects.items()}
-    base = "dumb-init" if "dumb-init" in subjects else "pyinit"
     measure = orphan_cost(compile_c(ORPHANS, directory / "orphans"), options.orphans)
     costs = interleaved(subjects, measure, options.rounds, "orphans")
     table.put("one orphan made and reaped, µs", costs, base)
     program = compile_c(BACKLOG, directory / "backlog")
-    measure, drained, grown = backlog(program, options.backlog), {}, {}
-    for name in [name for name in ("pyinit", "dumb-init") if name in subjects]:
-        progress(f"{options.backlog} zombies at once: {name}")
-        results = [measure(subjects[name]) for _ in range(3)]
-        drained[name] = statistics.median(spent for spent, _ in results)
-        grown[name] = max(kilobytes for _, kilobytes in results)
-    table.put(f"{options.backlog:,} zombies at once, ms", drained, base)
+    measure, grown = backlog(program, options.backlog), {name: [] for name in subjects}
+
+    def drained(name):
+        spent, kilobytes = measure(subjects[name])
+        grown[name].append(kilobytes)
+        return spent
+
+    names = {name: name for name in subjects}
+    times = interleaved(names, drained, 5, f"{options.backlog} zombies at once")
+    table.put(f"{options.backlog:,} zombies at once, ms", times, base)
     table.put("memory grown by them, kB", grown)
 
 
@@ -360,6 +415,12 @@ def main():
     parser.add_argument(
         "--markdown", action="store_true", help="a table for the README"
     )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        help="another interpreter to start with",
+    )
     options = parser.parse_args()
     began, table = time.perf_counter(), Table()
     inits = {name: [name] for name in ("dumb-init", "tini", "catatonit", "my_init")}
@@ -369,11 +430,17 @@ def main():
     python = [sys.executable, "-IS"]
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        shutil.copy(PYINIT, directory)
-        subprocess.run([*python, "-m", "compileall", "-b", "-q", scratch], check=True)
-        source, compiled = str(PYINIT), str(directory / "pyinit.pyc")
-        ours = {"pyinit": [*python, source], "compiled": [*python, compiled]}
+        pyc = compiled(sys.executable, directory / "compiled")
+        ours = {"pyinit": [*python, str(PYINIT)], "compiled": [*python, pyc]}
         measure_starts(table, ours, inits, directory, options.starts)
+        for other in options.python:
+            measure_interpreter(table, other, directory, options.starts // 3)
+
+        (directory / "init.py").write_text(FLOOR_INIT)
+        floor = [*python, str(directory / "init.py")]
+        subjects = {**ours, **inits, "floor": floor}
+        windows = interleaved(subjects, window, options.starts // 2, "window")
+        table.put("start to signals blocked, ms", windows, "floor", 1e3)
 
         wait = ["--", "sh", "-c", "echo up; read line"]
         subjects = {name: [*words, *wait] for name, words in {**ours, **inits}.items()}
@@ -381,8 +448,8 @@ def main():
         kept = interleaved(subjects, memory, options.rounds, "memory")
         table.put("anonymous memory, kB", kept, "floor")
 
-        subjects = {"pyinit": ours["pyinit"], **inits}
-        base = "dumb-init" if inits else "pyinit"
+        subjects = {"pyinit": ours["pyinit"], **inits, "floor": floor}
+        base = "dumb-init" if "dumb-init" in inits else "floor"
         cpus = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cpus)})
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
@@ -392,26 +459,18 @@ def main():
         table.put("one signal and its answer, µs", costs, base)
         progress(f"{options.million} signals")
         grown = growth(direct["pyinit"], options.million)
-        table.put(f"memory grown by {options.million:,} signals, kB", {"pyinit": grown})
+        table.put(
+            f"memory grown by {options.million:,} signals, kB", {"pyinit": [grown]}
+        )
         os.sched_setaffinity(0, cpus)
 
         probe = subprocess.run([*NAMESPACE, "true"], stderr=subprocess.PIPE)
-        if probe.returncode:
-            progress(f"no orphans: {probe.stderr.decode().strip()}")
+        if probe.returncode or not CC:
+            progress(f"no orphans: {probe.stderr.decode().strip() or 'no C compiler'}")
         else:
-            measure_orphans(table, subjects, directory, options)
-        window = windows(9)
-        if window:
-            text = "exec to signals blocked, of exec to exec, under strace, ms"
-            table.put(text, {"pyinit": window[0], "floor": window[1]})
+            measure_orphans(table, subjects, base, directory, options)
     table.show(options.markdown)
-    print(
-        "\nMedians; in brackets the ratio to the floor, or to dumb-init. The floor is the"
-    )
-    print(
-        "least that Python needs: a program that starts a command, or one that pauses."
-    )
-    print("Measured on " + ", ".join(versions(inits)) + ".")
+    print(NOTES % ", ".join(versions(inits)))
     progress(f"took {time.perf_counter() - began:.0f} s")
 
 
