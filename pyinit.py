@@ -23,12 +23,14 @@ command line. Not being PID 1, pyinit gets no orphans: it cannot be a subreaper.
 try:
     import signal
 
-    # All but the C library's own: 32, 33 and, in musl, 34. Enum members are slower.
+    # All but the C library's own: 32, 33 and, in musl, 34. No enum members, and below
+    # not the function that returns them: that would be a fiftieth of the time to start.
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+    sigmask = getattr(signal, "_signal", signal).pthread_sigmask
     # Before all else: a signal that comes while we are not ready has to wait, not to
     # kill us or, as the kernel has it for PID 1, to be dropped.
     BLOCK = SIGNALS if __name__ == "__main__" else ()
-    INHERITED_MASK = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCK)
+    INHERITED_MASK = sigmask(signal.SIG_BLOCK, BLOCK)
 except KeyboardInterrupt:  # SIGINT until then, since Python has a handler for it
     raise SystemExit(130) from None
 
@@ -48,10 +50,9 @@ ENOENT, ENOEXEC, EACCES, ENOTDIR = 2, 8, 13, 20  # errno(3): alike everywhere
 EVERYBODY = -1  # kill(2): all but PID 1 and ourselves
 
 
-def parse(words: "list[str]") -> "tuple[dict[str, list[str]], list[str]]":
-    """Return (values by option, command) as getopt_long(3) with "+"; or ValueError."""
+def parse(command: "list[str]") -> "dict[str, list[str]]":
+    """Take off the options, as getopt_long(3) does; return their values; ValueError."""
     values: dict[str, list[str]] = {name: [] for name in OPTIONS}
-    command = list(words)
     while command and command[0].startswith("-") and command[0] != "-":
         word = command.pop(0)
         if word == "--":
@@ -73,7 +74,7 @@ def parse(words: "list[str]") -> "tuple[dict[str, list[str]], list[str]]":
         elif value:
             command.insert(0, "-" + value)  # the rest of -vc
         values[names[0]].append(value)
-    return values, command
+    return values
 
 
 def rewrite(text: str) -> "tuple[int, int]":
@@ -128,9 +129,8 @@ def undo_coercion() -> None:
     except OSError:
         # What coercion adds comes last, and the UTF-8 mode with it (PEP 540).
         mode = getattr(os.sys.flags, "utf8_mode", 0)  # type: ignore[attr-defined]
-        if not mode or [*os.environ][-1] != "LC_CTYPE":
-            return
-        before = b""
+        added = mode and [*os.environ][-1] == "LC_CTYPE"
+        before = b"" if added else b"\0LC_CTYPE=" + os.environb[b"LC_CTYPE"]
     _, found, rest = before.partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
@@ -148,8 +148,11 @@ def starts_us(path: str) -> bool:
     words = os.fsdecode(line[2:].translate(None, b"\"'")).split()
     us = program_name(os.sys.argv[0])  # type: ignore[attr-defined]
     names = [program_name(word) for word in words]
-    ours = line.startswith(b"#!") and us and us in names
-    return bool(ours) and not parse(words[names.index(us) + 1 :])[1]
+    if not (line.startswith(b"#!") and us and us in names):
+        return False
+    del words[: names.index(us) + 1]
+    parse(words)
+    return not words
 
 
 def execute(command: "list[str]") -> None:
@@ -197,12 +200,10 @@ def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
         signal.signal(signal.SIGCHLD, sigchld)
         for which in range(3):
             signal.setitimer(which, *timers[which])
-        # The bare function, where there is one, makes no enum member of each signal.
-        bare = getattr(signal, "_signal", signal)
-        bare.pthread_sigmask(signal.SIG_SETMASK, INHERITED_MASK)
+        sigmask(signal.SIG_SETMASK, INHERITED_MASK)
         execute(command)
     except Exception as error:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
+        sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
         say("%s: %s" % (command[0], getattr(error, "strerror", error)))
         if isinstance(error, FileNotFoundError):
             os._exit(127)
@@ -244,8 +245,8 @@ def suspend(pid: int) -> bool:
     """Let SIGTSTP do its work on us, or with 0 on our group; tell if it stopped us."""
     # Where nobody could resume us it does not: PID 1 and orphaned groups are spared.
     os.kill(pid, signal.SIGTSTP)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+    sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
+    sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
     return signal.SIGCONT in signal.sigpending()  # it has come, and waits
 
 
@@ -324,13 +325,11 @@ def linger(target: int, table: "dict[int, int]", grace: float, verbose: bool) ->
             told = False  # by nobody, when others' children end: look every 20 ms
         if not signal.getitimer(signal.ITIMER_REAL)[0]:
             number = signal.SIGKILL
+        if verbose and number:
+            say("sending %d to what is left" % number)
         # If a process has the group's number, that was free, and the group has ended.
         recycled = target != EVERYBODY and send(0, -target)
-        if recycled or not send(number, target):
-            return
-        if verbose and number:
-            say("sent %d to what is left" % number)
-        if number == signal.SIGKILL:
+        if recycled or not send(number, target) or number == signal.SIGKILL:
             return
         info = signal.sigtimedwait(SIGNALS, grace if told else 0.02)
         number = table.get(info.si_signo, 0) if info else 0
@@ -354,13 +353,12 @@ def finish(
 
 def main(argv: "list[str] | None" = None) -> int:
     """Be the init of argv, by default the command line's; return the exit status."""
-    if not BLOCK:  # imported, so it has not been done
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    sigmask(signal.SIG_BLOCK, SIGNALS)  # not done yet if we are imported
     try:
-        words = ["-c"] * (os.environ.get("DUMB_INIT_SETSID") == "0")
-        words += ["-v"] * (os.environ.get("DUMB_INIT_DEBUG") == "1")
-        words += os.sys.argv[1:] if argv is None else argv  # type: ignore[attr-defined]
-        options, command = parse(words)
+        command = ["-c"] * (os.environ.get("DUMB_INIT_SETSID") == "0")
+        command += ["-v"] * (os.environ.get("DUMB_INIT_DEBUG") == "1")
+        command += os.sys.argv[1:] if argv is None else argv  # type: ignore
+        options = parse(command)
         if options["help"] or options["version"]:
             about = "pyinit %s\n" % __version__
             os.write(1, (about if options["version"] else __doc__ or USAGE).encode())

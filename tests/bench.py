@@ -69,7 +69,7 @@ def seconds(words):
 def interleaved(subjects, measure, rounds, name):
     """Measure all subjects in turn, many times; return what was measured of each."""
     samples = {subject: [] for subject in subjects}
-    for done in range(rounds):
+    for done in range(max(1, rounds)):
         if done % max(1, rounds // 5) == 0:
             progress(f"{name}: round {done + 1} of {rounds}")
         for subject, words in subjects.items():

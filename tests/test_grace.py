@@ -60,12 +60,13 @@ def test_nobody_left_nothing_waited_for(pid1, pyinit):
 
 
 def test_a_leftover_that_ignores_term_is_killed_at_the_deadline(pid1):
-    process = pid1("--grace", "0.7", "sh", "-c", STUBBORN + WAIT, stdin=-1)
+    process = pid1("--grace", "0.7", "-v", "sh", "-c", STUBBORN + WAIT, stdin=-1)
     process.expect("up")
     before = let_go(process)
     assert process.wait() == 4
     assert 0.6 < monotonic() - before < 10
     assert not marked(process.run)
+    assert process.stderr.endswith("[pyinit] sending 9 to what is left\n")
 
 
 def test_a_leftover_that_is_stopped_at_the_deadline(pid1):

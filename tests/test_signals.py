@@ -214,7 +214,7 @@ def test_signals_are_blocked_before_anything_is_said(start, tmp_path):
     trace[trace.index("/dev/null")] = str(log)
     assert start(*trace, *PYINIT, "--nonsense").wait() == 2
     calls = [line.split()[1].partition("(")[0] for line in log.read_text().splitlines()]
-    assert calls[:2] == ["rt_sigprocmask", "write"]
+    assert calls[0] == "rt_sigprocmask" and "write" in calls
 
 
 def test_realtime_signals_queue(pyinit):
