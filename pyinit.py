@@ -144,11 +144,11 @@ def starts_us(path: str) -> bool:
         return False  # a FIFO, for instance: to open it would wait for a writer
     with open(path, "rb") as file:
         line = file.read(256).partition(b"\n")[0]  # the kernel reads no more
-    # It would, with path as the command, if it names us and no program after us.
+    # It would, if it names us and no program after us. (Without "#!" it is for sh too.)
     words = os.fsdecode(line[2:].translate(None, b"\"'")).split()
     us = program_name(os.sys.argv[0])  # type: ignore[attr-defined]
     names = [program_name(word) for word in words]
-    if not (line.startswith(b"#!") and us and us in names):
+    if not us or us not in names:
         return False
     del words[: names.index(us) + 1]
     parse(words)
@@ -164,7 +164,7 @@ def execute(command: "list[str]") -> None:
         try:
             os.execv(path, command)
         except OSError as reason:
-            if reason.errno == ENOEXEC and os.access("/bin/sh", os.X_OK):
+            if reason.errno == ENOEXEC:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
             if reason.errno == EACCES or "/" in name:
                 error = reason  # but a later directory may have one that can be run

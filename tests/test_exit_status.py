@@ -124,7 +124,7 @@ def test_bad_codes(pyinit, code):
 
 def test_main_gives_the_status():
     program = f"import sys; sys.path.insert(0, {str(os.path.dirname(PYINIT[-1]))!r}); import pyinit; sys.exit(pyinit.main(['sh', '-c', 'exit 9']))"
-    assert subprocess.run([*PYTHON, "-c", program]).returncode == 9
+    assert subprocess.run([*PYTHON, "-c", program], timeout=60).returncode == 9
 
 
 @pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])

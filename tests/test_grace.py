@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from support import (
     PYINIT,
     PYTHON,
     REPORTER,
+    as_user,
     children,
     marked,
     monotonic,
@@ -340,3 +342,25 @@ def test_bad_graces(pyinit, text, joined):
 )
 def test_good_graces(pyinit, text):
     assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4
+
+
+def test_a_leftover_that_has_become_somebody_elses(start, tmp_path):
+    # Its group cannot be signalled any more: kill(2) says EPERM. It is there all the same.
+    other = tmp_path / "other"
+    shutil.copy(tool("setpriv"), other)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    left = tmp_path / "left"
+    later = f"exec 3>&-; sleep 1; : > {left}"
+    program = f"{other} --reuid=0 --clear-groups sh -c '{later}' >&- 2>&- 3>{tmp_path}/up & read line; exit 4"
+    words = as_user(64011, [*PYINIT, "--grace", "20", "sh", "-c", program])
+    other.chmod(0o4755)
+    fifo = tmp_path / "up"
+    os.mkfifo(fifo)
+    fifo.chmod(0o666)
+    process = start(*words, stdin=-1)
+    with open(fifo) as up:
+        assert up.read() == ""  # it has become root's
+    let_go(process)
+    assert process.wait() == 4, process.stderr
+    assert left.exists()

@@ -94,6 +94,13 @@ def test_a_command_in_the_path(start, tmp_path):
     process = start(*PYINIT, "thing", env={"PATH": f"{first}:/nonexistent"})
     assert process.wait() == 126
     assert process.stderr == "[pyinit] thing: Permission denied\n"
+    # Any other error ends the search: the program that is there is not passed over.
+    (first / "loop").symlink_to("loop")
+    (second / "loop").write_text("#!/bin/sh\n")
+    (second / "loop").chmod(0o755)
+    process = start(*PYINIT, "loop", env={"PATH": f"{first}:{second}"})
+    assert process.wait() == 126
+    assert process.stderr == "[pyinit] loop: Too many levels of symbolic links\n"
     # An empty entry, and an empty PATH, are the working directory; none is /bin:/usr/bin.
     process = start(*PYINIT, "thing", env={"PATH": "/nonexistent:"}, cwd=third)
     process.expect("third")

@@ -1,6 +1,7 @@
 """As a real PID 1, in a PID namespace of its own."""
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import (
+    DEADLINE,
     PROGRAMS,
     PYINIT,
     PYTHON,
@@ -183,13 +185,35 @@ def test_pid_1_keeps_neither_descriptors_nor_directory(pid1):
     assert os.readlink(f"/proc/{process.init}/cwd") == "/"
 
 
+def test_no_descriptor_is_kept_without_proc(start):
+    if os.getuid():
+        pytest.skip("only root can cover /proc")
+    read, write = os.pipe()
+    words = [*PYINIT, tool("bash"), "-c", CLOSES_IT.format(write)]
+    cover = 'mount -t tmpfs none /proc && exec "$@"'
+    process = start(
+        *["unshare", "--mount", "sh", "-c", cover, "sh", *words],
+        pass_fds=[write],
+        stdin=subprocess.PIPE,
+    )
+    os.close(write)
+    process.expect("closed")
+    # The end comes, though pyinit and the command live.
+    assert select.select([read], [], [], DEADLINE)[0]
+    assert os.read(read, 1) == b""
+    assert process.popen.poll() is None
+    os.close(read)
+
+
 def test_a_pipe_handed_to_the_command_closes_with_it(start):
     read, write = os.pipe()
     words = [tool("bash"), "-c", CLOSES_IT.format(write)]
     process = start(*PYINIT, *words, pass_fds=[write], stdin=subprocess.PIPE)
     os.close(write)
     process.expect("closed")
-    assert os.read(read, 1) == b""  # the end, though pyinit and the command live
+    # The end comes, though pyinit and the command live.
+    assert select.select([read], [], [], DEADLINE)[0]
+    assert os.read(read, 1) == b""
     assert process.popen.poll() is None
     os.close(read)
 

@@ -9,6 +9,8 @@ import pytest
 from support import (
     PASSED_ON,
     PYINIT,
+    PYINIT_FILE,
+    PYTHON,
     REPORTER,
     STOPS,
     children,
@@ -161,10 +163,11 @@ def test_sigchld_is_not_passed_on(pyinit):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
 def test_between_fork_and_setsid(start, number, mode):
-    # The child is held at the door of setsid; with -c, of the reset of its handlers.
-    call = "rt_sigaction" if mode else "setsid"
-    rule = f"inject={call}:delay_enter=300000" + (":when=40" if mode else "")
-    trace = strace("-e", "trace=setsid,rt_sigaction", "-e", rule)
+    # The child is held at the door of setsid; with -c, of its timers, that pyinit itself
+    # has looked at too.
+    call = "setitimer" if mode else "setsid"
+    rule = f"inject={call}:delay_enter=300000:when=1"
+    trace = strace("-e", "trace=setsid,setitimer", "-e", rule)
     process = start(*trace, *PYINIT, *mode, "sh", "-c", "sleep 60")
     init = traced(process)
     child = only_child(init)
@@ -172,6 +175,22 @@ def test_between_fork_and_setsid(start, number, mode):
     assert process.wait() == 128 + number
     assert not state(child)
     assert process.stderr == ""
+
+
+def test_between_fork_and_setsid_no_handler_of_a_host_runs(start):
+    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=300000")
+    program = (
+        f"import os, signal, sys; sys.path.insert(0, {str(PYINIT_FILE.parent)!r})\n"
+        "import pyinit\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'handled'))\n"
+        "os._exit(pyinit.main(['sleep', '60']))\n"
+    )
+    process = start(*trace, *PYTHON, "-c", program)
+    init = traced(process)
+    only_child(init)
+    os.kill(init, signal.SIGUSR1)
+    assert process.wait() == 128 + signal.SIGUSR1
+    assert process.stdout == ""
 
 
 def test_between_fork_and_exec_an_ignored_signal_stays_ignored(start):
@@ -224,6 +243,37 @@ def test_realtime_signals_queue(pyinit):
     process.send(RTMAX - 1)
     got = [int(process.line()) for _ in range(1001)]
     assert got.count(RTMAX) == 1000
+
+
+def test_a_callers_timer_is_the_commands_alone(start):
+    # If pyinit kept it, that would end first, and come as USR1 before the marker.
+    program = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.5);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = start(*PYTHON, "-c", program, *PYINIT, "-r", "ALRM:USR1", *REPORTER)
+    process.line()
+    process.expect(int(signal.SIGALRM))
+    process.send(RTMAX)
+    process.expect(RTMAX)
+
+
+def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit):
+    process = pyinit("-v", "sh", "-c", "kill -STOP $$; exit 3")
+    command = only_child(process.pid)
+    until_state(command, "T")
+
+    def waits_again():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return state(process.pid) == "S" and not int(field(status, "ShdPnd"), 16)
+
+    # Of a higher number than SIGCHLD, so that comes first.
+    process.send(signal.SIGURG)
+    until(waits_again, "SIGCHLD and SIGURG have been seen to")
+    assert state(command) == "T"
+    process.send(signal.SIGCONT)
+    assert process.wait() == 3
+    assert process.stderr.count("signal ") == 2
 
 
 def test_the_group_is_signalled_before_its_leader_is_reaped(start):

@@ -28,6 +28,7 @@ from support import (
     namespace,
     only_child,
     state,
+    strace,
     tool,
     until,
     until_state,
@@ -298,6 +299,48 @@ def test_the_terminal_is_given_back(terminal):
         screen.expect("same True\n")
 
 
+def stop(screen, init, how):
+    """Stop a job with Ctrl-Z, or from outside."""
+    if how == "typed":
+        screen.type("\x1a")
+    else:
+        os.kill(init, signal.SIGTSTP)
+
+
+@pytest.mark.parametrize("how", ["typed", "sent"])
+def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
+    # A parent that resumes its job as it is; a shell would have taken the terminal.
+    program = (
+        "import os, signal, sys\n"
+        "job = os.fork()\n"
+        "if not job:\n"
+        "    os.setpgid(0, 0)\n"
+        "    signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
+        "    os.tcsetpgrp(0, os.getpid())\n"
+        "    signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n"
+        "    os.execv(sys.argv[1], sys.argv[1:])\n"
+        "os.waitpid(job, os.WUNTRACED)\n"
+        "os.kill(-job, signal.SIGCONT)\n"
+        "os.waitpid(job, 0)\n"
+        "os.write(1, b'same %d' % (os.tcgetpgrp(0) == job))\n"
+    )
+    screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
+    screen.expect("up\n")
+    stop(screen, only_child(screen.pid), how)
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+    screen.type("\x04")
+    screen.expect("same 1")
+
+
+def test_the_command_ends_while_its_stop_is_asked_for(terminal):
+    # Held up between the look for the dead and the look for a stop.
+    trace = strace("-e", "trace=waitid")
+    trace += ["-e", "inject=waitid:delay_enter=500000:when=2"]
+    screen = terminal(*trace, *PYINIT, "sh", "-c", "sleep 0.1; exit 3")
+    assert screen.process.status() == 3
+
+
 def test_a_terminal_that_is_not_ours(terminal):
     show = "read a b c d pgrp sid e < /proc/$$/stat; echo own $(($$ == sid)); read x; echo got $x"
     screen = terminal(*PYINIT, "sh", "-c", show, ours=False)
@@ -347,12 +390,13 @@ def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
     assert shell.run("jobs") == ""
 
 
-def test_bg(shell):
+@pytest.mark.parametrize("how", ["typed", "sent"])
+def test_bg(shell, how):
     shell.type(f"{INIT} sh -c 'echo up; sleep 0.3; echo still; exit 3'\n")
     shell.expect("up\n")
-    shell.type("\x1a")
-    shell.expect("Stopped", re.escape(PROMPT))
     job = only_child(shell.pid)
+    stop(shell, job, how)
+    shell.expect("Stopped", re.escape(PROMPT))
     shell.type("bg\n")
     shell.expect("still\n")
     # It ends in the background, and must not take the terminal from the shell, which
