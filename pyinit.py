@@ -23,8 +23,8 @@ command line. Not being PID 1, pyinit gets no orphans: it cannot be a subreaper.
 try:
     import signal
 
-    # All but the C library's own: 32, 33 and, in musl, 34. No enum members, and below
-    # not the function that returns them: that would be a fiftieth of the time to start.
+    # All but the C library's own: 32, 33 and, in musl, 34. As numbers, and with the
+    # bare function: to make enum members takes a fiftieth of the time to start.
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
     sigmask = getattr(signal, "_signal", signal).pthread_sigmask
     # Before all else: a signal that comes while we are not ready has to wait, not to
@@ -375,7 +375,7 @@ def main(argv: "list[str] | None" = None) -> int:
             raise ValueError("no command given")
         if not hasattr(signal, "sigwaitinfo"):
             raise RuntimeError("this Python has no waitid and sigwaitinfo")
-        # Only such a name: from PATH, the kernel starts us again, and with a path.
+        # Found in PATH, a name without "/" comes back from the kernel with one.
         if "/" in command[0] and starts_us(command[0]):
             command.insert(0, "/bin/sh")
         tty = None if single or not foreground() else foreground() == os.getpgrp()
