@@ -364,7 +364,7 @@ def measure_starts(table, ours, inits, directory, rounds):
     samples = interleaved(starts, seconds, rounds, "start")
     idle = {"pyinit": samples.pop("idle"), "floor": samples["floor"]}
     table.put("start, ms", samples, "floor", 1e3)
-    table.put("of it, compiled and not run, ms", idle, "floor", 1e3)
+    table.put("start with main() left out, ms", idle, "floor", 1e3)
     options = {n: [*w, "-r", "15:3", "--", "/bin/true"] for n, w in ours.items()}
     options["floor"] = [*python, str(directory / "floor_argparse.py")]
     samples = interleaved(options, seconds, rounds // 2, "start with options")
