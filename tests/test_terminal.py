@@ -392,9 +392,11 @@ def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
 
 @pytest.mark.parametrize("how", ["typed", "sent"])
 def test_bg(shell, how):
-    shell.type(f"{INIT} sh -c 'echo up; sleep 0.3; echo still; exit 3'\n")
+    shell.type(f"{INIT} sh -c 'echo up; sleep 1; echo still; exit 3'\n")
     shell.expect("up\n")
     job = only_child(shell.pid)
+    # A shell cannot stop while it waits for the exec of what it has forked by vfork(2).
+    only_child(only_child(job), "sleep")
     stop(shell, job, how)
     shell.expect("Stopped", re.escape(PROMPT))
     shell.type("bg\n")
@@ -474,7 +476,7 @@ def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
 
 def test_without_a_terminal_on_stdin(shell):
     # The session that the command gets then is not the terminal's.
-    shell.type(f"{INIT} sh -c 'echo up; sleep 100' </dev/null\n")
+    shell.type(f"{INIT} sh -c 'echo up; exec sleep 100' </dev/null\n")
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
