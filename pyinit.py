@@ -140,7 +140,7 @@ def undo_coercion() -> None:
 
 def starts_us(path: str) -> bool:
     """Tell whether path is a script whose "#!" line would start us again, for ever."""
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.X_OK):
         return False  # a FIFO, for instance: to open it would wait for a writer
     with open(path, "rb") as file:
         line = file.read(256).partition(b"\n")[0]  # the kernel reads no more
@@ -219,7 +219,7 @@ def let_go() -> None:
         for number in map(int, os.listdir("/proc/self/fd")):
             os.closerange(max(number, 3), number + 1)
     except OSError:
-        os.closerange(3, 65536)
+        os.closerange(3, 65536)  # one by one, before Python 3.9
 
 
 def foreground(group: int = 0) -> int:

@@ -244,12 +244,24 @@ def test_single_child_not_pid_1_touches_nobody(start):
     assert monotonic() - before < 10
 
 
-def test_single_child_as_pid_1(pid1):
-    process = pid1("-c", "--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
+@pytest.mark.parametrize(("option", "status"), [("-c", 4), ("-e4", 0)])
+def test_with_another_option_as_pid_1(pid1, option, status):
+    process = pid1(option, "--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
     process.expect("up")
     let_go(process)
     process.expect("bye")
+    assert process.wait() == status
+
+
+def test_a_single_childs_number_is_not_used_once_it_is_reaped(start, tmp_path):
+    # It may be somebody else's by then, and a single child has no group to wait for.
+    log = tmp_path / "log"
+    trace = strace("-e", "trace=kill,wait4")
+    trace[trace.index("/dev/null")] = str(log)
+    process = start(*trace, *PYINIT, "-c", "--grace", "20", "sh", "-c", "exit 4")
     assert process.wait() == 4
+    calls = [line.split()[1].partition("(")[0] for line in log.read_text().splitlines()]
+    assert calls[-1] == "wait4"
 
 
 def test_a_group_number_that_is_used_again_is_left_alone(start):
@@ -270,14 +282,6 @@ def test_an_interrupt_during_grace_is_not_the_commands_any_more(pid1):
     os.kill(process.init, signal.SIGINT)
     process.expect("bye")
     assert process.wait() == 4
-
-
-def test_expect_and_grace_together(pid1):
-    process = pid1("-e4", "--grace", "20", "sh", "-c", SLOW + WAIT, stdin=-1)
-    process.expect("up")
-    let_go(process)
-    process.expect("bye")
-    assert process.wait() == 0
 
 
 def test_term_then_grace(pid1):

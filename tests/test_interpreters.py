@@ -222,12 +222,18 @@ def test_the_bare_line_found_in_path(start, tmp_path, search, name):
     # the current directory: found so it would have no "/", and we would search again.
     path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
     search = search.format(tmp_path=tmp_path) + os.environ["PATH"]
-    process = run_script(
-        start, *PYTHON, path.parent / "pyinit.py", "script", "a b", "-c",
-        cwd=tmp_path, env={"PATH": search},
-    )  # fmt: skip
+    words = [*PYTHON, path.parent / "pyinit.py", "script", "a b", "-c"]
+    process = run_script(start, *words, cwd=tmp_path, env={"PATH": search})
     assert process.wait() == 8, process.stderr
     assert process.stdout == f"{name or str(tmp_path) + '/'}script 2 a b\n"
+
+
+def test_the_bare_line_of_a_script_that_is_not_executable(start, tmp_path):
+    path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
+    path.chmod(0o644)
+    process = start(*PYTHON, tmp_path / "pyinit.py", path)
+    assert process.wait() == 126
+    assert process.stderr == f"[pyinit] {path}: Permission denied\n"
 
 
 def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):

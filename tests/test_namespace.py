@@ -188,27 +188,19 @@ def test_pid_1_keeps_neither_descriptors_nor_directory(pid1):
 def test_no_descriptor_is_kept_without_proc(start):
     if os.getuid():
         pytest.skip("only root can cover /proc")
-    read, write = os.pipe()
-    words = [*PYINIT, tool("bash"), "-c", CLOSES_IT.format(write)]
     cover = 'mount -t tmpfs none /proc && exec "$@"'
-    process = start(
-        *["unshare", "--mount", "sh", "-c", cover, "sh", *words],
-        pass_fds=[write],
-        stdin=subprocess.PIPE,
-    )
-    os.close(write)
-    process.expect("closed")
-    # The end comes, though pyinit and the command live.
-    assert select.select([read], [], [], DEADLINE)[0]
-    assert os.read(read, 1) == b""
-    assert process.popen.poll() is None
-    os.close(read)
+    closes_with_the_command(start, "unshare", "--mount", "sh", "-c", cover, "sh")
 
 
 def test_a_pipe_handed_to_the_command_closes_with_it(start):
+    closes_with_the_command(start)
+
+
+def closes_with_the_command(start, *before):
+    """Hand a pipe on through pyinit, run by the words before: it keeps no copy."""
     read, write = os.pipe()
-    words = [tool("bash"), "-c", CLOSES_IT.format(write)]
-    process = start(*PYINIT, *words, pass_fds=[write], stdin=subprocess.PIPE)
+    words = [*before, *PYINIT, tool("bash"), "-c", CLOSES_IT.format(write)]
+    process = start(*words, pass_fds=[write], stdin=subprocess.PIPE)
     os.close(write)
     process.expect("closed")
     # The end comes, though pyinit and the command live.

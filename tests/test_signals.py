@@ -262,14 +262,9 @@ def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit):
     process = pyinit("-v", "sh", "-c", "kill -STOP $$; exit 3")
     command = only_child(process.pid)
     until_state(command, "T")
-
-    def waits_again():
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        return state(process.pid) == "S" and not int(field(status, "ShdPnd"), 16)
-
     # Of a higher number than SIGCHLD, so that comes first.
     process.send(signal.SIGURG)
-    until(waits_again, "SIGCHLD and SIGURG have been seen to")
+    process.until_stderr("signal 23: sent 23")
     assert state(command) == "T"
     process.send(signal.SIGCONT)
     assert process.wait() == 3
