@@ -59,10 +59,12 @@ def descriptors():
     os.closerange(701, 1024)
 
 
-def deleted_directory():
-    directory = tempfile.mkdtemp()
-    os.chdir(directory)
-    os.rmdir(directory)
+def deleted(directory):
+    """Return what enters a deleted directory: the same each time, not another alike."""
+    directory.mkdir()
+    descriptor = os.open(directory, os.O_RDONLY)
+    directory.rmdir()
+    return lambda: os.fchdir(descriptor)
 
 
 def full_stderr():
@@ -191,7 +193,7 @@ def surroundings(scratch):
         Surrounding("nice, batch, one CPU", setup=scheduling),
         Surrounding("umask", setup=lambda: os.umask(0o177)),
         Surrounding("a directory of its own", setup=lambda: os.chdir("/usr/lib")),
-        Surrounding("a deleted directory", setup=deleted_directory),
+        Surrounding("a deleted directory", setup=deleted(scratch / "gone")),
         Surrounding("oom_score_adj", setup=oom),
         Surrounding("no_new_privs", setup=lambda: prctl(PR_SET_NO_NEW_PRIVS, 1)),
         Surrounding("securebits", setup=lambda: prctl(PR_SET_SECUREBITS, 1), root=True),
