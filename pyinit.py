@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: MIT
-# Copyright (c) 2026 The pyinit authors
+# Copyright (c) 2026 The pyinit authors. SPDX-License-Identifier: MIT
 """Be PID 1 in a container: run one command, pass signals on, reap zombies.
 
 usage: pyinit.py [options] [--] command [arg ...]
@@ -179,11 +178,10 @@ def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
     undo_coercion()
     # What comes between fork and exec must act as on the command: not on a handler, and
     # Python has one for SIGINT, nor on the two that it ignores.
-    for number in [signal.SIGINT] if BLOCK else SIGNALS:
-        if callable(signal.getsignal(number)):
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)
+    for number in (signal.SIGINT, *ignored) if BLOCK else SIGNALS:
+        if number in ignored or callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
     # If SIGCHLD stays ignored, the kernel throws exit statuses away: wait(2).
     sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # execve(2) would keep the caller's timers for the command, fork(2) does not.
@@ -205,8 +203,7 @@ def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
     except Exception as error:
         sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
         say("%s: %s" % (command[0], getattr(error, "strerror", error)))
-        if isinstance(error, FileNotFoundError):
-            os._exit(127)
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
     finally:
         os._exit(126)
 
@@ -241,21 +238,25 @@ def send(number: int, target: int) -> bool:
     return True
 
 
-def suspend(pid: int) -> bool:
-    """Let SIGTSTP do its work on us, or with 0 on our group; tell if it stopped us."""
-    # Where nobody could resume us it does not: PID 1 and orphaned groups are spared.
+def suspend(pid: int, group: int) -> None:
+    """Stop by SIGTSTP, with pid 0 all our group; leave a SIGCONT to be passed on."""
     os.kill(pid, signal.SIGTSTP)
     sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
     sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-    return signal.SIGCONT in signal.sigpending()  # it has come, and waits
+    # What resumed us is pending, if the next Ctrl-Z has not discarded it: signal(7).
+    if not {signal.SIGCONT, signal.SIGTSTP} & signal.sigpending():
+        # We were spared, as PID 1 and orphaned groups are: nobody could resume us.
+        foreground(group)
+        os.kill(os.getpid(), signal.SIGCONT)
 
 
-def has_stopped(child: int) -> bool:
-    """Tell whether the child has stopped since this was asked last."""
+def changed(child: int, how: int) -> int:
+    """Return the signal that has stopped, or continued, the child, or 0: waitid(2)."""
     try:
-        return bool(os.waitid(os.P_PID, child, os.WSTOPPED | os.WNOHANG))
+        news = os.waitid(os.P_PID, child, how | os.WNOHANG)
     except ChildProcessError:
-        return False  # it has died
+        return 0  # it has died
+    return news.si_status if news else 0
 
 
 def reap(child: int, verbose: bool) -> bool:
@@ -276,31 +277,30 @@ def supervise(
 ) -> None:
     """Pass signals on and reap until the child has ended; it is not reaped itself."""
     pid, group, single = os.getpid(), os.getpgrp(), target == child
+    home = 0 if single else group  # who has the terminal while the child is stopped
+    # At a terminal any stop of the child is ours too: nano stops itself by SIGSTOP.
+    follow = (*STOPS, signal.SIGSTOP) if foreground() else STOPS if single else ()
     paused = False  # by a signal that was passed on
     # Children that execve left to us may have died before SIGCHLD was blocked.
     os.kill(pid, signal.SIGCHLD)
     while True:
         info = signal.sigwaitinfo(SIGNALS)
-        number = info.si_signo
+        number, by_tty = info.si_signo, info.si_code == SI_KERNEL
         if number == signal.SIGCHLD:
             if reap(child, verbose):
                 break
-            if tty is not None and has_stopped(child) and not paused:
-                # By the terminal, or by itself: stop too, or if nobody could resume us,
-                # resume it, with the terminal.
-                tty = tty and not foreground(group)
-                if not suspend(0):
-                    foreground(group)
-                    os.kill(pid, signal.SIGCONT)
+            if follow and not paused and changed(child, os.WSTOPPED) in follow:
+                tty = tty and not foreground(home)
+                suspend(pid if single else 0, home)
+                if single and changed(child, os.WCONTINUED):
+                    # As fg resumes us both. Passed on late, it would undo a Ctrl-Z.
+                    signal.sigtimedwait([signal.SIGCONT], 0)
             continue
-        doubled = single and info.si_code == SI_KERNEL and number in FROM_TERMINAL
-        if doubled and os.getpgid(child) == group:
-            if number in STOPS:
-                suspend(pid)
-            continue
+        if single and by_tty and number in FROM_TERMINAL and os.getpgid(child) == group:
+            continue  # if it stops, so do we: not before, since it could still read
         if number == signal.SIGCONT:
             paused = False
-            if tty is False and foreground() == group:
+            if tty is False and foreground() == home:
                 tty = bool(foreground(child))
         # The child is there from fork on, its group only from setsid on.
         send(table[number], target) or send(table[number], child)
@@ -308,9 +308,10 @@ def supervise(
             say("signal %d: sent %d" % (number, table[number]))
         if number in STOPS and table[number] in (*STOPS, signal.SIGSTOP):
             paused = True
-            tty = tty and not foreground(group)
-            os.kill(pid, signal.SIGSTOP)
-    foreground(group if tty else 0)
+            tty = tty and not foreground(home)
+            # From a terminal it spares whom nobody could resume, as SIGTSTP does.
+            suspend(pid, home) if by_tty else os.kill(pid, signal.SIGSTOP)
+    foreground(home if tty else 0)
 
 
 def linger(target: int, table: "dict[int, int]", grace: float, verbose: bool) -> None:
@@ -368,9 +369,8 @@ def main(argv: "list[str] | None" = None) -> int:
         grace = ["0", *options["grace"]][-1]
         if not set(grace) <= set("0123456789.") or float(grace) > 1000000:
             raise ValueError("--grace takes seconds, not %r" % grace)
-        for text in options["expect"]:
-            if text not in map(str, range(256)):
-                raise ValueError("--expect takes 0 to 255, not %r" % text)
+        if not set(options["expect"]) <= set(map(str, range(256))):
+            raise ValueError("--expect takes 0 to 255, not %r" % options["expect"])
         if not command:
             raise ValueError("no command given")
         if not hasattr(signal, "sigwaitinfo"):

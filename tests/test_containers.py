@@ -213,9 +213,17 @@ def test_signals_by_name_and_a_rewrite(containers):
 
 
 def test_the_pids_limit(containers):
-    result = containers.run(
-        IMAGE, *INIT, "--", "echo", "started", options=[*MOUNT, "--pids-limit", "1"]
+    # Filled from inside: with a limit of 1 the engine's own threads may not fit in.
+    fill = (
+        "import os, signal, sys\n"
+        "try:\n"
+        "    while os.fork(): pass\n"
+        "    signal.pause()\n"
+        "except BlockingIOError:\n"
+        "    os.execvp(sys.argv[1], sys.argv[1:])\n"
     )
+    words = ["python3", "-IS", "-c", fill, *INIT, "--", "echo", "started"]
+    result = containers.run(IMAGE, *words, options=[*MOUNT, "--pids-limit", "50"])
     assert result.returncode == 125
     assert result.stdout == b""
     assert result.stderr == b"[pyinit] cannot start: Resource temporarily unavailable\n"

@@ -258,8 +258,9 @@ def test_a_callers_timer_is_the_commands_alone(start):
     process.expect(RTMAX)
 
 
-def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit):
-    process = pyinit("-v", "sh", "-c", "kill -STOP $$; exit 3")
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit, mode):
+    process = pyinit(*mode, "-v", "sh", "-c", "kill -STOP $$; exit 3")
     command = only_child(process.pid)
     until_state(command, "T")
     # Of a higher number than SIGCHLD, so that comes first.

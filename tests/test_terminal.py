@@ -15,6 +15,8 @@ import shlex
 import signal
 import struct
 import termios
+import time
+from pathlib import Path
 
 import pytest
 from support import (
@@ -24,6 +26,7 @@ from support import (
     REPORTER,
     Process,
     children,
+    field,
     monotonic,
     namespace,
     only_child,
@@ -143,12 +146,27 @@ def alone(request, terminal):
 
 @pytest.fixture
 def container(terminal):
-    def container(*words):
-        screen = terminal(*namespace(), "--", *PYINIT, *words)
+    def container(*words, trace=()):
+        screen = terminal(*namespace(), "--", *trace, *PYINIT, *words)
         screen.init = only_child(screen.pid)
         return screen
 
     return container
+
+
+def hold(call, seconds):
+    """Return the words that start pyinit with each such system call of it held up."""
+    inject = f"inject={call}:delay_enter={seconds * 1e6:.0f}"
+    words = strace("-DDD", "-e", f"trace={call}", "-e", inject)
+    words.remove("-f")
+    return words
+
+
+def is_resumed(pid):
+    """Tell whether pyinit has been resumed, blocks all again, and does not know yet."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    blocked, pending = (int(field(text, name), 16) for name in ("SigBlk", "ShdPnd"))
+    return blocked >> signal.SIGTSTP - 1 & pending >> signal.SIGCONT - 1 & 1
 
 
 @pytest.fixture
@@ -213,10 +231,40 @@ def test_ctrl_z_does_not_wedge(alone, mode):
     assert screen.process.status() == 0
 
 
-def test_ctrl_z_of_a_program_that_stops_itself(alone):
-    # As nano and mutt do: SIGTSTP is caught, and the whole group stopped by SIGSTOP.
-    program = "trap 'echo stopping; kill -STOP 0; echo on' TSTP; " + ECHOES[2]
-    screen = alone("bash", "-c", program)
+def test_ctrl_z_while_the_last_one_is_answered(container):
+    # Until the command has the terminal again, it is pyinit's group that gets them.
+    screen = container(*ECHOES, trace=hold("ioctl", 0.1))
+    screen.expect("up\n")
+    for _ in range(100):
+        screen.type("\x1a")
+        time.sleep(0.01)
+    screen.type("hello\n")
+    screen.expect("got hello\n")
+
+
+def test_ctrl_z_with_another_stdin_and_nobody_to_resume_it(terminal):
+    # The terminal's signals reach pyinit, whose command has a session of its own.
+    ticks = "echo up; while :; do sleep 0.1; echo tick; done"
+    words = [*PYINIT, "-v", "sh", "-c", ticks]
+    screen = terminal("sh", "-c", '"$@" </dev/null; echo $?', "sh", *words)
+    screen.expect("up\n")
+    screen.type("\x1a")
+    screen.expect("signal 18: sent 18\n", "tick\n")
+
+
+def test_a_single_child_keeps_the_terminal_that_it_took(alone):
+    screen = alone("-c", "bash", "--norc", "--noprofile", "--noediting", "-i")
+    screen.expect(re.escape(PROMPT))
+    os.kill(only_child(screen.init, "bash"), signal.SIGSTOP)
+    assert screen.run("echo fine") == "fine\n"
+
+
+@pytest.mark.parametrize("words", [["kill -STOP 0"], ["kill -STOP $$", "-c"]], ids=str)
+def test_ctrl_z_of_a_program_that_stops_itself(alone, words):
+    # As nano and mutt do: SIGTSTP is caught, and SIGSTOP sent. (In single-child mode to
+    # the program alone: a SIGSTOP to the group is for pyinit as well.)
+    program = f"trap 'echo stopping; {words[0]}; echo on' TSTP; " + ECHOES[2]
+    screen = alone(*words[1:], "bash", "-c", program)
     screen.expect("up\n")
     screen.type("\x1a\n")
     screen.expect("stopping\n", "on\n", "got")
@@ -390,6 +438,78 @@ def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
     assert shell.run("jobs") == ""
 
 
+def test_a_single_child_stops_before_pyinit_does(shell):
+    # Otherwise it could still read what is typed at the shell's prompt, and what it
+    # has to write before it stops would come after the prompt.
+    program = "trap 'sleep 0.5; echo tidy; kill -STOP $$' TSTP; " + ECHOES[2]
+    shell.type(f"{INIT} -c bash -c {shlex.quote(program)}\n")
+    shell.expect("up\n")
+    shell.type("\x1a")
+    assert "tidy" in shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    shell.type("hello\n")
+    shell.expect("got hello\n")
+
+
+def test_ctrl_z_of_a_single_child_that_ignores_it(shell):
+    program = "trap '' TSTP; " + ECHOES[2]
+    shell.type(f"{INIT} -c sh -c {shlex.quote(program)}\n")
+    shell.expect("up\n")
+    job = only_child(shell.pid)
+    shell.type("\x1a")
+    shell.type("hello\n")
+    shell.expect("got hello\n")
+    os.kill(job, signal.SIGTERM)
+    shell.expect(re.escape(PROMPT))
+    assert shell.run("echo $?") == "143\n"
+
+
+def test_fg_is_not_said_twice_to_a_single_child(shell):
+    # pyinit's kills are held up. The SIGCONT of fg goes to the whole job; passed on
+    # once more, and late, it would resume a child that has been stopped again.
+    trace = hold("kill", 0.5)
+    program = (
+        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
+        "os.write(1, b'up\\n')\n"
+        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
+    )
+    words = shlex.join([*PYTHON, "-c", program])
+    shell.type(f"{shlex.join(trace)} {INIT} -c {words}\n")
+    shell.expect("up\n")
+    for line in ("one", "two", "three"):
+        shell.type("\x1a")
+        shell.expect("Stopped", re.escape(PROMPT))
+        job = only_child(shell.pid)
+        assert state(only_child(job)) == "T"
+        shell.type("fg\n")
+        shell.expect("on\n")
+        shell.type(line + "\n")
+        shell.expect(f"got {line}\n")
+        until(lambda job=job: not is_resumed(job), "pyinit has taken its SIGCONT")
+    # One that is sent to pyinit alone is passed on.
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    os.kill(job, signal.SIGCONT)
+    shell.expect("on\n")
+
+
+@pytest.mark.parametrize("mode", ["", "-c"], ids=["session", "single"])
+def test_ctrl_z_right_after_fg(shell, mode):
+    # It discards the SIGCONT that has resumed pyinit, before pyinit has seen that.
+    trace = hold("rt_sigpending", 1)
+    shell.type(f"{shlex.join(trace)} {INIT} {mode} {shlex.join(ECHOES)}\n")
+    shell.expect("up\n")
+    job = only_child(shell.pid)
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    until(lambda: is_resumed(job), "fg")
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\nhello\n")
+    shell.expect("got hello\n")
+
+
 @pytest.mark.parametrize("how", ["typed", "sent"])
 def test_bg(shell, how):
     shell.type(f"{INIT} sh -c 'echo up; sleep 1; echo still; exit 3'\n")
@@ -474,9 +594,10 @@ def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
     shell.expect(re.escape(PROMPT))
 
 
-def test_without_a_terminal_on_stdin(shell):
+@pytest.mark.parametrize("mode", ["", "-c"], ids=["session", "single"])
+def test_without_a_terminal_on_stdin(shell, mode):
     # The session that the command gets then is not the terminal's.
-    shell.type(f"{INIT} sh -c 'echo up; exec sleep 100' </dev/null\n")
+    shell.type(f"{INIT} {mode} sh -c 'echo up; exec sleep 100' </dev/null\n")
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
@@ -486,6 +607,17 @@ def test_without_a_terminal_on_stdin(shell):
     shell.type("\x03")
     shell.expect(re.escape(PROMPT))
     assert shell.run("echo $?") == "130\n"
+
+
+def test_the_terminals_stop_reaches_the_rest_of_a_pipeline_once(shell):
+    shell.type(f"{INIT} sleep 100 </dev/null | {shlex.join(REPORTER)}\n")
+    peer = int(shell.expect("ready .*\n").split()[-1])
+    init = shell.foreground()  # the first of the pipeline leads its group
+    only_child(init, "sleep")
+    shell.type("\x1a")
+    until_state(init, "T")
+    os.kill(peer, signal.SIGRTMAX)
+    assert shell.expect("^64\n") == "20\n64\n"
 
 
 def test_a_single_child_that_leaves_the_group(shell):
