@@ -63,8 +63,8 @@ def test_the_usage_line_is_the_docstrings():
 
 def test_the_licence_is_named_near_the_top():
     head = SOURCE[:300]
-    assert head.startswith("#!/usr/bin/env python3\n# SPDX-License-Identifier: MIT\n")
-    assert "Copyright" in head
+    assert head.startswith("#!/usr/bin/env python3\n# Copyright (c) ")
+    assert re.search("^#.* SPDX-License-Identifier: MIT$", head, re.M)
     assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
     assert os.access(PYINIT_FILE, os.X_OK)
 
