@@ -260,6 +260,17 @@ def strace(*rules):
     return [path, "-f", "-qq", "-o", "/dev/null", *rules]
 
 
+def hold(call, seconds, rule=""):
+    """Return the words that start pyinit with each such system call of it held up.
+
+    strace is neither its parent nor in its session, and does not follow its children.
+    """
+    inject = f"inject={call}:{rule or 'delay_enter'}={seconds * 1e6:.0f}"
+    words = strace("-DDD", "-e", f"trace={call}", "-e", inject)
+    words.remove("-f")
+    return words
+
+
 def as_user(uid, argv):
     """Return the words that run argv as another user than root, which we must be.
 

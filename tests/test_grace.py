@@ -155,7 +155,7 @@ def test_zombies_are_reaped_meanwhile(pid1):
     assert before == 1
     let_go(process)
     process.expect(15)
-    leftover = only_child(process.init)
+    leftover = only_child(process.init, PYTHON[0])
     # An orphan that is made now becomes pyinit's, and ends.
     nsenter = [tool("nsenter"), "-t", str(process.init), "-p"]
     if os.getuid():

@@ -18,11 +18,11 @@ from support import (
     as_user,
     children,
     field,
+    hold,
     marked,
     namespace,
     only_child,
     state,
-    strace,
     tool,
     until,
     until_state,
@@ -88,12 +88,9 @@ def test_signals_reach_the_command_of_pid_1(pid1, number):
 def test_pid_1_is_not_dead_before_it_is_ready(start):
     # The same held-up start as in test_signals, where the kernel would drop what PID 1
     # has no handler for.
-    trace = strace("-e", "trace=rt_sigprocmask")
-    trace += ["-e", "inject=rt_sigprocmask:delay_exit=500000:when=1"]
-    # strace itself must not be PID 1's parent in the namespace: it goes outside.
-    process = start(*trace, *namespace(), *PYINIT, "-r", "TERM:HUP", "sleep", "60")
-    unshare = only_child(process.pid, namespace()[0])
-    init = only_child(unshare, PYTHON[0])
+    trace = hold("rt_sigprocmask", 2, "delay_exit")
+    process = start(*namespace(), *trace, *PYINIT, "-r", "TERM:HUP", "sleep", "60")
+    init = only_child(process.pid, PYTHON[0])
     term = 1 << (signal.SIGTERM - 1)
 
     def blocked():

@@ -136,7 +136,7 @@ def early(number):
     """A scenario: a signal between fork and setsid; does it end the command."""
 
     def scenario(start, init):
-        trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=300000")
+        trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=2000000")
         process = start(
             *trace, *init, "--", "sh", "-c", "echo up; read x; sleep 1", stdin=-1
         )

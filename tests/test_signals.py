@@ -166,7 +166,7 @@ def test_between_fork_and_setsid(start, number, mode):
     # The child is held at the door of setsid; with -c, of its timers, that pyinit itself
     # has looked at too.
     call = "setitimer" if mode else "setsid"
-    rule = f"inject={call}:delay_enter=300000:when=1"
+    rule = f"inject={call}:delay_enter=1000000:when=1"
     trace = strace("-e", "trace=setsid,setitimer", "-e", rule)
     process = start(*trace, *PYINIT, *mode, "sh", "-c", "sleep 60")
     init = traced(process)
@@ -178,7 +178,7 @@ def test_between_fork_and_setsid(start, number, mode):
 
 
 def test_between_fork_and_setsid_no_handler_of_a_host_runs(start):
-    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=300000")
+    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=1000000")
     program = (
         f"import os, signal, sys; sys.path.insert(0, {str(PYINIT_FILE.parent)!r})\n"
         "import pyinit\n"
@@ -194,7 +194,7 @@ def test_between_fork_and_setsid_no_handler_of_a_host_runs(start):
 
 
 def test_between_fork_and_exec_an_ignored_signal_stays_ignored(start):
-    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=300000")
+    trace = strace("-e", "trace=setsid", "-e", "inject=setsid:delay_enter=1000000")
     program = 'trap "" INT TERM; exec "$@"'
     process = start(
         *trace, "sh", "-c", program, "sh", *PYINIT, "sh", "-c", "echo alive"
@@ -212,7 +212,7 @@ def test_before_the_command_line_is_read(start, number):
     # Held up once it has blocked them, pyinit has no options, no table, no child. What
     # comes then is passed on all the same, and by the table.
     trace = strace("-e", "trace=rt_sigprocmask")
-    trace += ["-e", "inject=rt_sigprocmask:delay_exit=500000:when=1"]
+    trace += ["-e", "inject=rt_sigprocmask:delay_exit=2000000:when=1"]
     process = start(*trace, *PYINIT, "-r", f"{number:d}:HUP", "--", "sleep", "60")
     init = traced(process)
     everything = sum(1 << (number - 1) for number in PASSED_ON)
@@ -275,7 +275,7 @@ def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit, mode):
 def test_the_group_is_signalled_before_its_leader_is_reaped(start):
     # Whatever waits for the child is held up at its door: the group's member must
     # report the SIGTERM while the leader is still a zombie.
-    trace = strace("-e", "trace=wait4", "-e", "inject=wait4:delay_enter=1000000:when=1")
+    trace = strace("-e", "trace=wait4", "-e", "inject=wait4:delay_enter=2000000:when=1")
     program = '"$@" & read line; exit 7'
     process = start(
         *trace, *PYINIT, "sh", "-c", program, "sh", *REPORTER, "0", stdin=-1
@@ -321,7 +321,7 @@ def test_an_interrupt_during_the_first_import(start):
     # Python's own handler is in force until signals are blocked: no traceback of it.
     calls = "stat,newfstatat,openat"
     trace = strace("-P", signal.__file__, "-e", f"trace={calls}")
-    trace += ["-e", f"inject={calls}:delay_enter=500000:when=1"]
+    trace += ["-e", f"inject={calls}:delay_enter=2000000:when=1"]
     process = start(*trace, *PYINIT, "sleep", "60")
     init = traced(process)
 

@@ -27,6 +27,7 @@ from support import (
     Process,
     children,
     field,
+    hold,
     monotonic,
     namespace,
     only_child,
@@ -152,14 +153,6 @@ def container(terminal):
         return screen
 
     return container
-
-
-def hold(call, seconds):
-    """Return the words that start pyinit with each such system call of it held up."""
-    inject = f"inject={call}:delay_enter={seconds * 1e6:.0f}"
-    words = strace("-DDD", "-e", f"trace={call}", "-e", inject)
-    words.remove("-f")
-    return words
 
 
 def is_resumed(pid):
@@ -496,7 +489,7 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
 @pytest.mark.parametrize("mode", ["", "-c"], ids=["session", "single"])
 def test_ctrl_z_right_after_fg(shell, mode):
     # It discards the SIGCONT that has resumed pyinit, before pyinit has seen that.
-    trace = hold("rt_sigpending", 1)
+    trace = hold("rt_sigpending", 2)
     shell.type(f"{shlex.join(trace)} {INIT} {mode} {shlex.join(ECHOES)}\n")
     shell.expect("up\n")
     job = only_child(shell.pid)
