@@ -172,7 +172,7 @@ def execute(command: "list[str]") -> None:
     raise error
 
 
-def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
+def start(command: "list[str]", single: bool, tty: "bool | None", mask: object) -> int:
     """Fork, and become the command in the child. Return its pid; OSError if no fork."""
     # Done before fork(2) what can be: the child has to copy each page that it touches.
     undo_coercion()
@@ -198,7 +198,7 @@ def start(command: "list[str]", single: bool, tty: "bool | None") -> int:
         signal.signal(signal.SIGCHLD, sigchld)
         for which in range(3):
             signal.setitimer(which, *timers[which])
-        sigmask(signal.SIG_SETMASK, INHERITED_MASK)
+        sigmask(signal.SIG_SETMASK, mask)
         execute(command)
     except Exception as error:
         sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
@@ -326,11 +326,11 @@ def linger(target: int, table: "dict[int, int]", grace: float, verbose: bool) ->
             told = False  # by nobody, when others' children end: look every 20 ms
         if not signal.getitimer(signal.ITIMER_REAL)[0]:
             number = signal.SIGKILL
-        if verbose and number:
-            say("sending %d to what is left" % number)
         # If a process has the group's number, that was free, and the group has ended.
-        recycled = target != EVERYBODY and send(0, -target)
-        if recycled or not send(number, target) or number == signal.SIGKILL:
+        left = (target == EVERYBODY or not send(0, -target)) and send(number, target)
+        if verbose and number and left:
+            say("sent %d to what is left" % number)
+        if not left or number == signal.SIGKILL:
             return
         info = signal.sigtimedwait(SIGNALS, grace if told else 0.02)
         number = table.get(info.si_signo, 0) if info else 0
@@ -354,7 +354,7 @@ def finish(
 
 def main(argv: "list[str] | None" = None) -> int:
     """Be the init of argv, by default the command line's; return the exit status."""
-    sigmask(signal.SIG_BLOCK, SIGNALS)  # not done yet if we are imported
+    before = sigmask(signal.SIG_BLOCK, SIGNALS)  # not done yet if we are imported
     try:
         command = ["-c"] * (os.environ.get("DUMB_INIT_SETSID") == "0")
         command += ["-v"] * (os.environ.get("DUMB_INIT_DEBUG") == "1")
@@ -379,7 +379,7 @@ def main(argv: "list[str] | None" = None) -> int:
         if "/" in command[0] and starts_us(command[0]):
             command.insert(0, "/bin/sh")
         tty = None if single or not foreground() else foreground() == os.getpgrp()
-        child = start(command, single, tty)
+        child = start(command, single, tty, INHERITED_MASK if BLOCK else before)
     except Exception as error:
         bad_usage = isinstance(error, ValueError)
         reason = getattr(error, "strerror", error)

@@ -282,6 +282,16 @@ def test_importing_has_no_effect():
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
+def test_a_hosts_mask_at_the_time_of_the_call():
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import os, pyinit, signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
+        "os._exit(pyinit.main(['grep', 'SigBlk', '/proc/self/status']))\n"
+    )
+    result = subprocess.run([*PYTHON, "-c", program], stdout=subprocess.PIPE)
+    assert result.stdout.split() == [b"SigBlk:", b"0000000000000200"]  # SIGUSR1
+
+
 def test_nothing_is_loaded_for_options():
     # argparse takes a third of the time that all else takes to start.
     def loaded(*words):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 member = "trap '' TERM; echo $$; read line"
 program = 'echo $$; sh -c "$1" <&3 & read line; exit 4'
@@ -31,6 +32,7 @@ with open("/proc/sys/kernel/ns_last_pid", "w") as file:
     file.write(str(group - 1))
 bystander = subprocess.Popen(["sleep", "100"], start_new_session=True)
 assert bystander.pid == group == os.getpgid(group), (bystander.pid, group)
+time.sleep(2)  # until the deadline is past
 os.kill(init.pid, signal.SIGCONT)
 status = init.wait()
 lives = "lives" if bystander.poll() is None else "was killed"
