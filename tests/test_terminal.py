@@ -155,11 +155,17 @@ def container(terminal):
     return container
 
 
-def is_resumed(pid):
-    """Tell whether pyinit has been resumed, blocks all again, and does not know yet."""
+def stage(pid):
+    """Return what pyinit does: "stopping", "resumed", and does not know it, or "on".
+
+    It lets SIGTSTP alone through to be stopped; sigtimedwait(2) lets all through.
+    """
     text = Path(f"/proc/{pid}/status").read_text()
-    blocked, pending = (int(field(text, name), 16) for name in ("SigBlk", "ShdPnd"))
-    return blocked >> signal.SIGTSTP - 1 & pending >> signal.SIGCONT - 1 & 1
+    pending, blocked = (int(field(text, name), 16) for name in ("ShdPnd", "SigBlk"))
+    tstp, cont = 1 << (signal.SIGTSTP - 1), 1 << (signal.SIGCONT - 1)
+    if blocked & cont and not blocked & tstp:
+        return "stopping"
+    return "resumed" if pending & cont else "on"
 
 
 @pytest.fixture
@@ -478,7 +484,7 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
         shell.expect("on\n")
         shell.type(line + "\n")
         shell.expect(f"got {line}\n")
-        until(lambda job=job: not is_resumed(job), "pyinit has taken its SIGCONT")
+        until(lambda job=job: stage(job) == "on", "pyinit has taken its SIGCONT")
     # One that is sent to pyinit alone is passed on.
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
@@ -496,7 +502,7 @@ def test_ctrl_z_right_after_fg(shell, mode):
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
     shell.type("fg\n")
-    until(lambda: is_resumed(job), "fg")
+    until(lambda: stage(job) == "resumed", "fg")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
     shell.type("fg\nhello\n")
@@ -611,6 +617,24 @@ def test_the_terminals_stop_reaches_the_rest_of_a_pipeline_once(shell):
     until_state(init, "T")
     os.kill(peer, signal.SIGRTMAX)
     assert shell.expect("^64\n") == "20\n64\n"
+
+
+@pytest.mark.parametrize(("call", "stdin"), [("setsid", "</dev/null"), ("setpgid", "")])
+def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
+    # It gets the terminal's signal itself, and has stopped before it leaves our group.
+    trace = strace("-DDD", "-e", f"trace={call}")
+    trace += ["-e", f"inject={call}:delay_enter=1000000"]
+    shell.type(
+        f"{shlex.join(trace)} {INIT} sh -c 'echo up; read x; echo =$x' {stdin}\n"
+    )
+    job = only_child(shell.pid, PYTHON[0])
+    only_child(job)
+    shell.type("\x1a")
+    shell.expect("Stopped", re.escape(PROMPT))
+    shell.type("fg\n")
+    shell.expect("up\n")
+    shell.type("hello\n")
+    shell.expect("=\n" if stdin else "=hello\n")
 
 
 def test_a_single_child_that_leaves_the_group(shell):
