@@ -174,7 +174,9 @@ def test_zombies(containers):
 def test_a_shell_at_a_terminal_has_job_control(containers):
     from test_terminal import PROMPT, Terminal
 
-    words = [*containers.words, "run", "--rm", "-it", *LIMITS, *MOUNT]
+    name = f"pyinit-{uuid.uuid4().hex[:12]}"
+    containers.names.append(name)
+    words = [*containers.words, "run", "--rm", "--name", name, "-it", *LIMITS, *MOUNT]
     words += ["-e", f"PS1={PROMPT}", IMAGE, *INIT, "--"]
     screen = Terminal(*words, "bash", "--norc", "--noprofile", "--noediting", "-i")
     try:
