@@ -173,7 +173,7 @@ def execute(command: "list[str]") -> None:
 
 
 def start(command: "list[str]", single: bool, tty: "bool | None", mask: object) -> int:
-    """Fork, and become the command in the child. Return its pid; OSError if no fork."""
+    """Fork; the child becomes the command, with that mask. Return its pid; OSError."""
     # Done before fork(2) what can be: the child has to copy each page that it touches.
     undo_coercion()
     # What comes between fork and exec must act as on the command: not on a handler, and
@@ -251,7 +251,7 @@ def suspend(pid: int, group: int) -> None:
 
 
 def changed(child: int, how: int) -> int:
-    """Return the signal that has stopped, or continued, the child, or 0: waitid(2)."""
+    """Return the signal that has changed the child as how asks, or 0; see waitid(2)."""
     try:
         news = os.waitid(os.P_PID, child, how | os.WNOHANG)
     except ChildProcessError:
