@@ -1,398 +1,489 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 The pyinit authors. SPDX-License-Identifier: MIT
-"""Be PID 1 in a container: run one command, pass signals on, reap zombies.
+"""PID 1 for containers: run one command, pass signals on to it, reap zombies.
 
-usage: pyinit.py [options] [--] command [arg ...]
-
-  -c, --single-child  make no session and no process group, and signal the
-                      command alone, not its group (or DUMB_INIT_SETSID=0)
-  -r, --rewrite N:M   send M where N is received, 0 for nothing: 15:3, TERM:QUIT,
-                      RTMIN+1:USR1; repeatable, the last one for an N wins
-  -e, --expect CODE   exit 0 where the status would be CODE, 0 to 255; repeatable
-  --grace SECONDS     how long what outlives the command may take to end; 0 if unset
-  -v, --verbose       say on stderr what happens (or DUMB_INIT_DEBUG=1)
-  -V, --version       print the version and exit
-  -h, --help          print this text and exit
-
-Exit status: the command's own, or 128 + N if signal N ended it; 127 if it was not
-found, 126 if it could not be run, 125 if pyinit could not start it, 2 for a wrong
-command line. Not being PID 1, pyinit gets no orphans: it cannot be a subreaper.
+The kernel treats PID 1, the first process of a container, as no other process:
+- It drops each signal that PID 1 has no handler for. So we block all of them before
+  anything else: blocked signals wait, and Init.run takes them one by one.
+- It makes orphans children of PID 1. A dead child stays in the process table, a zombie,
+  until its parent asks for its exit status: Init.reap.
+- It kills all other processes when PID 1 exits. Init.leave tells them before.
+The file follows pyinit's life; main() is its end. Names like signal(7) are man pages.
 """
 
+# === Block signals: one that comes while we are not ready has to wait =================
 try:
     import signal
 
-    # All but the C library's own: 32, 33 and, in musl, 34. As numbers, and with the
-    # bare function: to make enum members takes a fiftieth of the time to start.
+    # All but those that the C library keeps for itself: 32, 33 and, in musl, 34.
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-    sigmask = getattr(signal, "_signal", signal).pthread_sigmask
-    # Before all else: a signal that comes while we are not ready has to wait, not to
-    # kill us or, as the kernel has it for PID 1, to be dropped.
-    BLOCK = SIGNALS if __name__ == "__main__" else ()
-    INHERITED_MASK = sigmask(signal.SIG_BLOCK, BLOCK)
-except KeyboardInterrupt:  # SIGINT until then, since Python has a handler for it
-    raise SystemExit(130) from None
-
+    if __name__ == "__main__":
+        mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+except KeyboardInterrupt:  # what Python makes of a SIGINT that came before
+    raise SystemExit(128 + 2) from None
+import argparse
 import os
 
-__version__ = "1.0.0"
-USAGE = "usage: pyinit.py [options] [--] command [arg ...]"
-OPTIONS = ("single-child", "rewrite", "expect", "grace", "verbose", "version", "help")
-LETTERS = "cre-vVh"  # of the same, and grace has none
-WITH_VALUE = ("rewrite", "expect", "grace")
-STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+__version__ = "1.1.0"
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
-# From a terminal to a whole group, with SI_KERNEL. SIGHUP can be for a leader alone.
-FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
+# What terminals send to a whole group, and the si_code of it: sigaction(2).
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
 SI_KERNEL = 128
-ENOENT, ENOEXEC, EACCES, ENOTDIR = 2, 8, 13, 20  # errno(3): alike everywhere
-EVERYBODY = -1  # kill(2): all but PID 1 and ourselves
+EVERYBODY = -1  # kill(2): from PID 1, all other processes of the container
+ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3), and ENODEV, ENOTDIR, ETIMEDOUT, ESTALE:
+TRY_NEXT_DIRECTORY = (ENOENT, EACCES, 19, 20, 110, 116)
+
+# === Read the command line ============================================================
+HELP = {
+    "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
+    "r": "send M where N is received, nothing if M is 0: 15:3, TERM:QUIT, RTMIN+1:USR1;"
+    " repeatable, the last one for an N wins; TERM's is for --grace's SIGTERM as well",
+    "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
+    "g": "how long what the command leaves behind may take to end, from SIGTERM to"
+    " SIGKILL; 0, the default, waits for nobody",
+    "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
+    "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
+    " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
+}
 
 
-def parse(command: "list[str]") -> "dict[str, list[str]]":
-    """Take off the options, as getopt_long(3) does; return their values; ValueError."""
-    values: dict[str, list[str]] = {name: [] for name in OPTIONS}
-    while command and command[0].startswith("-") and command[0] != "-":
-        word = command.pop(0)
-        if word == "--":
-            break
-        if word.startswith("--"):
-            start, joint, value = word[2:].partition("=")
-            names = [name for name in OPTIONS if name.startswith(start)]
-        else:
-            joint = value = word[2:]
-            names = [name for name, x in zip(OPTIONS, LETTERS) if x == word[1]]
-        if len(names) != 1:
-            raise ValueError("unknown or ambiguous option: %s" % word)
-        if names[0] in WITH_VALUE:
-            if not joint and not command:
-                raise ValueError("no value for option: %s" % word)
-            value = value if joint else command.pop(0)
-        elif joint == "=" or value.startswith("-"):
-            raise ValueError("option that takes no value: %s" % word)
-        elif value:
-            command.insert(0, "-" + value)  # the rest of -vc
-        values[names[0]].append(value)
-    return values
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser for pyinit's options; what follows them is the command."""
+    parser = argparse.ArgumentParser(
+        prog="pyinit.py",
+        usage="%(prog)s [options] [--] command [arg ...]",
+        description="Be PID 1: run one command, pass signals on, reap zombies.",
+        epilog=HELP["status"],
+        # The default formatter asks the terminal for its width: 3 ms, for five imports.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
+        # Python 3.6 and 3.7 (no valid_signals) cannot read -vc without abbreviations.
+        allow_abbrev=not hasattr(signal, "valid_signals"),
+    )
+    add = parser.add_argument
+    add("-c", "--single-child", action="store_true", help=HELP["c"])
+    add("-r", "--rewrite", metavar="N:M", type=rewrite, action="append", help=HELP["r"])
+    add("-e", "--expect", metavar="CODE", type=status, action="append", help=HELP["e"])
+    add("--grace", metavar="SECONDS", type=seconds, help=HELP["g"])
+    add("-v", "--verbose", action="store_true", help=HELP["v"])
+    add("-V", "--version", action="version", version="pyinit " + __version__)
+    add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(rewrite=[], expect=[], grace=0.0)
+    parser.set_defaults(single_child=os.environ.get("DUMB_INIT_SETSID") == "0")
+    parser.set_defaults(verbose=os.environ.get("DUMB_INIT_DEBUG") == "1")
+    return parser
 
 
 def rewrite(text: str) -> "tuple[int, int]":
-    """Return (N, M) for "N:M"; ValueError if it is anything else."""
-    names = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # Python's own since 3.11
-    for number in SIGNALS[31:]:
-        names["SIGRTMIN+%d" % (number - signal.SIGRTMIN)] = number
-        names["SIGRTMAX-%d" % (signal.SIGRTMAX - number)] = number
-    numbers = {str(number): number for number in (0, *SIGNALS)}
-    for name, number in names.items():
-        numbers[name] = numbers[name[len("SIG") :]] = int(number)
-    # bytes.upper() leaves other alphabets alone: a long s does not become an S.
+    """Return (N, M) for the N:M of --rewrite."""
+    numbers = {"0": 0, **signal_numbers()}
+    # upper() of bytes changes ASCII alone: no letter of another alphabet becomes an S.
     source, _, target = os.fsdecode(os.fsencode(text).upper()).partition(":")
     if numbers.get(source, 0) in (0, *NOT_PASSED_ON) or target not in numbers:
-        raise ValueError("--rewrite takes N:M, not %r" % text)
+        reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
+        raise argparse.ArgumentTypeError(reason)
     return numbers[source], numbers[target]
 
 
-def signal_table(rewrites: "list[str]", single: bool) -> "dict[int, int]":
-    """Return what to send for each signal that can be passed on; or ValueError."""
-    table = {number: number for number in SIGNALS if number not in NOT_PASSED_ON}
-    # The kernel drops STOPS for a group that has a session of its own.
-    table.update(dict.fromkeys(() if single else STOPS, signal.SIGSTOP))
-    table.update(map(rewrite, rewrites))
-    return table
+def signal_numbers() -> "dict[str, int]":
+    """Return the number of each signal by its names: SIGTERM, SIGRTMIN+1, TERM, 15."""
+    names = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # Python's own since 3.11
+    for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
+        names["SIGRTMIN+%d" % (number - signal.SIGRTMIN)] = number
+        names["SIGRTMAX-%d" % (signal.SIGRTMAX - number)] = number
+    names.update({name[len("SIG") :]: number for name, number in names.items()})
+    return {**names, **{str(number): number for number in SIGNALS}}
 
 
-def program_name(path: str) -> str:
-    """Return the name of the program at path without .py, "" for -, -c, /dev/fd/63."""
-    name = os.path.basename(path).partition(".py")[0]
-    return name if name.strip("-c0123456789") else ""
+def status(text: str) -> int:
+    """Return the CODE of --expect."""
+    if text not in map(str, range(256)):
+        raise argparse.ArgumentTypeError("%r is not a number from 0 to 255" % text)
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return the SECONDS of --grace. (float() alone also reads 1e3, nan and 1_0.)"""
+    digits = text.replace(".", "", 1)
+    if not digits or set(digits) - set("0123456789") or float(text) > 1000000:
+        raise argparse.ArgumentTypeError("%r is not a number from 0 to 1000000" % text)
+    return float(text)
+
+
+# === Start the command ================================================================
+# Where the child can be, and what a terminal means to it:
+# JOB      stdin is our terminal, and stdout is one too. The child leads a group of its
+#          own in our session; Ctrl-C and Ctrl-Z reach that group. If it stops, we take
+#          the terminal and stop our group. Upon SIGCONT it gets both from us.
+# SINGLE   -c. The child stays in our group; Ctrl-C and Ctrl-Z reach both of us, so that
+#          we do not pass them on. If it stops, so do we.
+# SESSION  Neither. The child leads a session of its own, where no terminal reaches it:
+#          we pass on what we get. If it stops, that is its own affair.
+# (As for stdout: in "pyinit ... | less" less is in our group, and needs the terminal.)
+JOB, SINGLE, SESSION = "job", "single", "session"
+
+
+class Init:
+    """The one command that pyinit runs, from fork to exit."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Take the options of the command line."""
+        self.options = options
+        self.place = SINGLE if options.single_child else SESSION
+        if not options.single_child and foreground_group() and os.isatty(1):
+            self.place = JOB
+        # For each signal that can come, the one to send to the command, or 0.
+        self.table = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
+        if self.place != SINGLE:
+            # STOPS do nothing in an orphaned process group, as the child's can be: one
+            # with nobody in its session who could resume it. SIGSTOP works there.
+            self.table.update(dict.fromkeys(STOPS, signal.SIGSTOP))
+        self.table.update(options.rewrite)
+        self.child = 0  # its pid
+        self.target = 0  # for kill(2): the child as its pid, or its group as -pid
+        self.child_in_front = False  # its group has the terminal, and has it from us
+        self.stop_lasts = False  # a stop signal was passed on, and no SIGCONT since
+
+    def start(self, mask: "set[int | signal.Signals]") -> None:
+        """Fork a child that becomes the command, with that signal mask; or OSError."""
+        undo_locale_coercion()
+        # Python handles SIGINT, and ignores two. Until the child has become the command
+        # signals have to act on it as they would on that.
+        handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
+        for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
+        sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.child_in_front = self.place == JOB and foreground_group() == os.getpgrp()
+        our_pid = os.getpid()
+        self.child = os.fork()
+        if self.child != 0:
+            self.target = self.child if self.place == SINGLE else -self.child
+            return
+        try:
+            if self.place == JOB:
+                os.setpgid(0, 0)
+            elif self.place == SESSION:
+                os.setsid()
+            if self.child_in_front:
+                self.bring_to_front(os.getpid())
+            for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
+                if os.environ.get(name) == str(our_pid):
+                    os.environ[name] = str(os.getpid())
+            signal.signal(signal.SIGCHLD, sigchld)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            execute(self.options.command)
+        except Exception as error:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # SIGPIPE, by say()
+            reason = getattr(error, "strerror", None) or error
+            say("%s: %s" % (self.options.command[0], reason))
+            os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+        finally:
+            os._exit(126)  # whatever happens: never a second pyinit
+
+    # === Pass signals on, and reap ====================================================
+    def run(self) -> None:
+        """Pass signals on and reap, until the child has died."""
+        child_died = self.reap()  # others may have died before signals were blocked
+        while not child_died:
+            came = signal.sigwaitinfo(SIGNALS)
+            if came.si_signo == signal.SIGCHLD:
+                child_died = self.reap()
+                self.follow_stop()
+            elif self.child_was_told(came):
+                continue
+            elif came.si_signo == signal.SIGCONT:
+                self.resume()
+            elif came.si_signo in STOPS:
+                self.stop(came)
+            else:
+                self.pass_on(came.si_signo)
+
+    def child_was_told(self, came: signal.struct_siginfo) -> bool:
+        """Tell whether the terminal has sent a signal to the child as well as to us."""
+        if came.si_code != SI_KERNEL or came.si_signo not in TERMINAL_SIGNALS:
+            return False
+        return self.place == SINGLE and os.getpgid(self.child) == os.getpgrp()
+
+    def pass_on(self, number: int) -> None:
+        """Send the command what the table has for a signal that has come."""
+        verbose = self.options.verbose
+        self.send(self.table[number], signal_name(number) if verbose else "")
+
+    def send(self, number: int, why: str) -> None:
+        """Send a signal to the target, none if the number is 0; -v says so, and why."""
+        if number == 0:
+            self.log("%s: dropped" % why)
+            return
+        error = kill(self.target, number)
+        if isinstance(error, ProcessLookupError) and self.child:
+            error = kill(self.child, number)  # it does not lead its group yet
+        if self.options.verbose:
+            names = {self.child: str(self.child), EVERYBODY: "everybody"}
+            whom = names.get(self.target, "group %d" % -self.target)
+            what = "%s to %s" % (signal_name(number), whom)
+            if error is None:
+                say("%s: sent %s" % (why, what))
+            else:
+                say("%s: not sent: %s: %s" % (why, what, error.strerror))
+
+    def reap(self) -> bool:
+        """Reap all the dead but the command; return whether that has died as well.
+
+        It stays a zombie, and so keeps its pid, until we have signalled its group.
+        """
+        while True:
+            # Any child: one SIGCHLD stands for many deaths. While it is pending, the
+            # next ones are dropped: signal(7).
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if dead is None or dead.si_pid == self.child:
+                return dead is not None
+            os.waitpid(dead.si_pid, 0)
+            self.log("reaped %d" % dead.si_pid)
+
+    # === Stop and resume, as a terminal and its shell do ==============================
+    def follow_stop(self) -> None:
+        """If the child has stopped, stop too, where its place has it so."""
+        if self.place == SESSION or self.stop_lasts:
+            return
+        try:
+            stopped = os.waitid(os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
+        except ChildProcessError:
+            return  # it is dead
+        if stopped and self.place == JOB:
+            self.take_terminal()
+            self.suspend(0)
+        elif stopped and (stopped.si_status in STOPS or foreground_group()):
+            self.suspend(os.getpid())
+            if os.waitid(os.P_PID, self.child, os.WCONTINUED | os.WNOHANG):
+                # Our caller has resumed both. Passed on as well, and late, its SIGCONT
+                # would undo the next Ctrl-Z.
+                signal.sigtimedwait([signal.SIGCONT], 0)
+
+    def suspend(self, whom: int) -> None:
+        """Stop by the default action of a SIGTSTP to whom (kill(2): 0 is our group)."""
+        kill(whom, signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+        # What resumed us is pending, or a SIGTSTP that came later and discarded it. If
+        # not, we have not stopped: PID 1 and an orphaned process group, which nobody
+        # could resume, are spared. But then nobody resumes the child either.
+        if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
+            self.stop_lasts = False
+            if self.place == JOB:
+                self.bring_to_front(self.child)
+            self.send(signal.SIGCONT, "nobody else could resume it")
+
+    def resume(self) -> None:
+        """SIGCONT has come: pass it on, and the terminal if our caller gave us that."""
+        self.stop_lasts = False
+        self.child_in_front = foreground_group() == self.child
+        if self.place == JOB and foreground_group() == os.getpgrp():
+            self.bring_to_front(self.child)
+        self.pass_on(signal.SIGCONT)
+
+    def stop(self, came: signal.struct_siginfo) -> None:
+        """A stop signal has come: pass it on, and unless that drops it stop as well."""
+        self.pass_on(came.si_signo)
+        self.stop_lasts = self.table[came.si_signo] in (*STOPS, signal.SIGSTOP)
+        if came.si_code == SI_KERNEL and self.table[came.si_signo] != 0:
+            self.suspend(os.getpid())
+        elif self.table[came.si_signo] != 0:
+            self.take_terminal()
+            # SIGSTOP discards a pending SIGCONT, even for PID 1, which it cannot stop.
+            # One that comes between the look and kill(2), microseconds, is still lost.
+            if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
+                kill(os.getpid(), signal.SIGSTOP)
+
+    def take_terminal(self) -> None:
+        """Bring our own group to the front, if the child's is there from us."""
+        if self.child_in_front:
+            self.bring_to_front(os.getpgrp())
+
+    def bring_to_front(self, group: int) -> None:
+        """Make the child's group, or ours, the terminal's foreground group."""
+        self.child_in_front = group == self.child
+        try:
+            os.tcsetpgrp(0, group)
+        except OSError:  # it has hung up
+            return
+
+    # === Leave ========================================================================
+    def leave(self) -> int:
+        """Say farewell to what the dead child leaves behind; return its exit status."""
+        self.take_terminal()
+        if self.options.grace and os.getpid() == 1:
+            self.target = EVERYBODY
+        if self.target < 0:
+            self.send(self.table[signal.SIGTERM], "farewell")
+        ended = os.waitpid(self.child, 0)[1]
+        code, how = os.WEXITSTATUS(ended), "exited with %d" % os.WEXITSTATUS(ended)
+        if os.WIFSIGNALED(ended):
+            code = 128 + os.WTERMSIG(ended)
+            how = "was ended by %s, status %d" % (signal_name(code - 128), code)
+        self.log("%d %s" % (self.child, how))
+        self.child = 0  # from now on the pid can be another process's
+        if self.options.grace and self.target < 0:
+            self.wait_for_others()
+        return code
+
+    def wait_for_others(self) -> None:
+        """Reap and pass signals on while the target exists; after the grace kill it."""
+        deadline = os.times().elapsed + self.options.grace
+        while True:
+            sigchld_tells = self.target == EVERYBODY
+            try:
+                self.reap()
+            except ChildProcessError:
+                sigchld_tells = False  # who is left came in by "docker exec"
+            # No new process gets the number of a group: if one has it, the group ended.
+            reused = self.target != EVERYBODY and kill(-self.target, 0) is None
+            if reused or isinstance(kill(self.target, 0), ProcessLookupError):
+                return
+            rest = deadline - os.times().elapsed
+            if rest <= 0:
+                self.send(signal.SIGKILL, "grace is over")
+                return
+            # Nothing tells of the end of others' children: look every 20 ms.
+            came = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
+            # (Interrupted and then out of time, Python returns anything: cpython's bug.)
+            if came and came.si_signo in self.table:
+                self.pass_on(came.si_signo)
+
+    def log(self, text: str) -> None:
+        """Say what happens, if -v asks for it."""
+        if self.options.verbose:
+            say(text)
+
+
+# === What all phases use ==============================================================
+def kill(target: int, number: int) -> "OSError | None":
+    """Send a signal with kill(2), or only look if it is 0; return why not, or None."""
+    try:
+        os.kill(target, number)
+    except OSError as error:  # for a signal to ourselves too: seccomp(2), AppArmor
+        return error
+    return None
+
+
+def foreground_group() -> int:
+    """Return the foreground group of our terminal; 0 if stdin is not our terminal."""
+    try:
+        return os.tcgetpgrp(0)
+    except OSError:
+        return 0
 
 
 def say(text: str) -> None:
-    """Write one line to stderr; where that is impossible the line is lost."""
-    name = program_name(os.sys.argv[0]) or "pyinit"  # type: ignore[attr-defined]
+    """Write one line to stderr; where that is impossible, the line is lost."""
     try:
-        os.write(2, os.fsencode("[%s] %s\n" % (name, text.replace("\n", "\\n"))))
+        os.write(2, os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n")))
+    except OSError:  # which can have raised one of these, not to be passed on
+        signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGTERM."""
+    return next(name for name, value in signal_numbers().items() if value == number)
+
+
+def execute(command: "list[str]") -> None:
+    """Become the command, as execvp(3) does; OSError says why not."""
+    name = command[0]
+    paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
+    if "/" in name:
+        paths = [name]
+    failure = OSError(ENOENT, os.strerror(ENOENT))
+    for path in paths:
+        try:
+            os.execv(path, command)
+        except OSError as error:
+            # All shells have it that what has a NUL byte in its first line is no text.
+            if error.errno == ENOEXEC and b"\0" not in first_line(path):
+                os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
+            if path == name or error.errno not in TRY_NEXT_DIRECTORY:
+                raise
+            if error.errno == EACCES:
+                failure = error
+    raise failure
+
+
+# === Rules that few need ==============================================================
+def first_line(path: str) -> bytes:
+    """Return the first line of a file; b"" if it cannot be read."""
+    try:  # a FIFO is not opened, since that would wait for somebody who writes
+        with open(path if os.path.isfile(path) else "", "rb") as file:
+            return file.readline(256)
     except OSError:
-        # What that may have raised is blocked, so it waits and would be passed on.
-        for number in {signal.SIGPIPE, signal.SIGXFSZ} & signal.sigpending():
-            signal.sigwait([number])
+        return b""
 
 
-def undo_coercion() -> None:
-    """Undo what Python does to LC_CTYPE (PEP 538): environ(7) is else as it was."""
+def would_start_us_again(path: str) -> bool:
+    """Tell whether a script's first line has pyinit run it, and names no program to.
+
+    With "#!/usr/bin/env -S python3 /sbin/pyinit.py" the kernel starts pyinit with the
+    script as its command. To run that by its first line would go on for ever.
+    """
+    line = first_line(path).translate(None, b"'\"")
+    words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
+    own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
+    if not line.startswith(b"#!") or own not in names:
+        return False
+    rest = words[names.index(own) + 2 :]
+    return make_parser().parse_args(rest).command in ([], ["--"])
+
+
+def undo_locale_coercion() -> None:
+    """Take back the LC_CTYPE that Python sets in the C locale: PEP 538, proc(5)."""
     if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
         return
     try:
         with open("/proc/self/environ", "rb") as file:
             before = b"\0" + file.read()
     except OSError:
-        # What coercion adds comes last, and the UTF-8 mode with it (PEP 540).
-        mode = getattr(os.sys.flags, "utf8_mode", 0)  # type: ignore[attr-defined]
-        added = mode and [*os.environ][-1] == "LC_CTYPE"
-        before = b"" if added else b"\0LC_CTYPE=" + os.environb[b"LC_CTYPE"]
+        if [*os.environ][-1] != "LC_CTYPE":
+            return  # Python puts it last
+        before = b""
     _, found, rest = before.partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
     else:
-        del os.environb[b"LC_CTYPE"]
+        del os.environ["LC_CTYPE"]
 
 
-def starts_us(path: str) -> bool:
-    """Tell whether path is a script whose "#!" line would start us again, for ever."""
-    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.X_OK):
-        return False  # a FIFO, for instance: to open it would wait for a writer
-    with open(path, "rb") as file:
-        line = file.read(256).partition(b"\n")[0]  # the kernel reads no more
-    # It would, if it names us and no program after us. (Without "#!" it is for sh too.)
-    words = os.fsdecode(line[2:].translate(None, b"\"'")).split()
-    us = program_name(os.sys.argv[0])  # type: ignore[attr-defined]
-    names = [program_name(word) for word in words]
-    if not us or us not in names:
-        return False
-    del words[: names.index(us) + 1]
-    parse(words)
-    return not words
-
-
-def execute(command: "list[str]") -> None:
-    """Become the command, found as execvp(3) finds it; OSError says why not."""
-    name, error = command[0], OSError(ENOENT, os.strerror(ENOENT))
-    directories = os.environ.get("PATH", os.defpath).split(":") if name else []
-    paths = [os.path.join(directory or ".", name) for directory in directories]
-    for path in [name] if "/" in name else paths:
-        try:
-            os.execv(path, command)
-        except OSError as reason:
-            if reason.errno == ENOEXEC:
-                os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if reason.errno == EACCES or "/" in name:
-                error = reason  # but a later directory may have one that can be run
-            elif reason.errno not in (ENOENT, ENOTDIR):
-                raise
-    raise error
-
-
-def start(command: "list[str]", single: bool, tty: "bool | None", mask: object) -> int:
-    """Fork; the child becomes the command, with that mask. Return its pid; OSError."""
-    # Done before fork(2) what can be: the child has to copy each page that it touches.
-    undo_coercion()
-    # What comes between fork and exec must act as on the command: not on a handler, and
-    # Python has one for SIGINT, nor on the two that it ignores.
-    ignored = (signal.SIGPIPE, signal.SIGXFSZ)
-    for number in (signal.SIGINT, *ignored) if BLOCK else SIGNALS:
-        if number in ignored or callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    # If SIGCHLD stays ignored, the kernel throws exit statuses away: wait(2).
-    sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # execve(2) would keep the caller's timers for the command, fork(2) does not.
-    timers = [signal.setitimer(which, 0) for which in range(3)]
-    child = os.fork()
-    if child:
-        return child
-    try:
-        if tty is not None:  # at our terminal, and in its foreground if tty is True
-            os.setpgid(0, 0)
-            foreground(os.getpid() if tty else 0)
-        elif not single:
-            os.setsid()
-        signal.signal(signal.SIGCHLD, sigchld)
-        for which in range(3):
-            signal.setitimer(which, *timers[which])
-        sigmask(signal.SIG_SETMASK, mask)
-        execute(command)
-    except Exception as error:
-        sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
-        say("%s: %s" % (command[0], getattr(error, "strerror", error)))
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
-    finally:
-        os._exit(126)
-
-
-def let_go() -> None:
-    """Keep neither the directory nor the descriptors from 3 up that we inherited."""
-    try:
-        os.chdir("/")
-        # Not all that there could be: the limit can be a thousand million.
-        for number in map(int, os.listdir("/proc/self/fd")):
-            os.closerange(max(number, 3), number + 1)
-    except OSError:
-        os.closerange(3, 65536)  # one by one, before Python 3.9
-
-
-def foreground(group: int = 0) -> int:
-    """Return the foreground group of our terminal on stdin, after making group that."""
-    try:
-        if group:
-            os.tcsetpgrp(0, group)
-        return os.tcgetpgrp(0)
-    except OSError:
-        return 0  # not our terminal, hung up, or nobody left in the group
-
-
-def send(number: int, target: int) -> bool:
-    """Send a signal with kill(2); tell if there is anybody to send it to."""
-    try:
-        os.kill(target, number)
-    except OSError as error:  # EPERM: it is there, but has become somebody else's
-        return isinstance(error, PermissionError)
-    return True
-
-
-def suspend(pid: int, group: int) -> None:
-    """Stop by SIGTSTP, with pid 0 all our group; leave a SIGCONT to be passed on."""
-    os.kill(pid, signal.SIGTSTP)
-    sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
-    sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-    # What resumed us is pending, if the next Ctrl-Z has not discarded it: signal(7).
-    if not {signal.SIGCONT, signal.SIGTSTP} & signal.sigpending():
-        # We were spared, as PID 1 and orphaned groups are: nobody could resume us.
-        foreground(group)
-        os.kill(os.getpid(), signal.SIGCONT)
-
-
-def changed(child: int, how: int) -> int:
-    """Return the signal that has changed the child as how asks, or 0; see waitid(2)."""
-    try:
-        news = os.waitid(os.P_PID, child, how | os.WNOHANG)
-    except ChildProcessError:
-        return 0  # it has died
-    return news.si_status if news else 0
-
-
-def reap(child: int, verbose: bool) -> bool:
-    """Reap all the dead but child; tell if it is dead. ChildProcessError: no child."""
-    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while True:
-        # Not the signal's own pid: one SIGCHLD stands for any number of deaths.
-        dead = os.waitid(os.P_ALL, 0, look)
-        if not dead or dead.si_pid == child:
-            return bool(dead)
-        os.waitpid(dead.si_pid, 0)
-        if verbose:
-            say("reaped %d" % dead.si_pid)
-
-
-def supervise(
-    child: int, target: int, table: "dict[int, int]", tty: "bool | None", verbose: bool
-) -> None:
-    """Pass signals on and reap until the child has ended; it is not reaped itself."""
-    pid, group, single = os.getpid(), os.getpgrp(), target == child
-    home = 0 if single else group  # who has the terminal while the child is stopped
-    # At a terminal any stop of the child is ours too: nano stops itself by SIGSTOP.
-    follow = (*STOPS, signal.SIGSTOP) if foreground() else STOPS if single else ()
-    paused = False  # by a signal that was passed on
-    # Children that execve left to us may have died before SIGCHLD was blocked.
-    os.kill(pid, signal.SIGCHLD)
-    while True:
-        info = signal.sigwaitinfo(SIGNALS)
-        number, by_tty = info.si_signo, info.si_code == SI_KERNEL
-        if number == signal.SIGCHLD:
-            if reap(child, verbose):
-                break
-            if follow and not paused and changed(child, os.WSTOPPED) in follow:
-                tty = tty and not foreground(home)
-                suspend(pid if single else 0, home)
-                if single and changed(child, os.WCONTINUED):
-                    # As fg resumes us both. Passed on late, it would undo a Ctrl-Z.
-                    signal.sigtimedwait([signal.SIGCONT], 0)
-            continue
-        if single and by_tty and number in FROM_TERMINAL and os.getpgid(child) == group:
-            continue  # if it stops, so do we: not before, since it could still read
-        if number == signal.SIGCONT:
-            paused = False
-            if tty is False and foreground() == home:
-                tty = bool(foreground(child))
-        # The child is there from fork on, its group only from setsid on.
-        send(table[number], target) or send(table[number], child)
-        if verbose:
-            say("signal %d: sent %d" % (number, table[number]))
-        if number in STOPS and table[number] in (*STOPS, signal.SIGSTOP):
-            paused = True
-            tty = tty and not foreground(home)
-            # From a terminal it spares whom nobody could resume, as SIGTSTP does.
-            suspend(pid, home) if by_tty else os.kill(pid, signal.SIGSTOP)
-    foreground(home if tty else 0)
-
-
-def linger(target: int, table: "dict[int, int]", grace: float, verbose: bool) -> None:
-    """Reap and pass signals on until target has ended; kill what outstays the grace."""
-    signal.setitimer(signal.ITIMER_REAL, grace)  # a clock; SIGALRM at its end
-    number = 0
-    while True:
-        try:
-            reap(0, verbose)
-            told = target == EVERYBODY
-        except ChildProcessError:
-            told = False  # by nobody, when others' children end: look every 20 ms
-        if not signal.getitimer(signal.ITIMER_REAL)[0]:
-            number = signal.SIGKILL
-        # If a process has the group's number, that was free, and the group has ended.
-        left = (target == EVERYBODY or not send(0, -target)) and send(number, target)
-        if verbose and number and left:
-            say("sent %d to what is left" % number)
-        if not left or number == signal.SIGKILL:
-            return
-        info = signal.sigtimedwait(SIGNALS, grace if told else 0.02)
-        number = table.get(info.si_signo, 0) if info else 0
-
-
-def finish(
-    child: int, target: int, table: "dict[int, int]", grace: float, verbose: bool
-) -> int:
-    """Take leave of the dead child's group; reap it, and return its exit status."""
-    target = EVERYBODY if grace and os.getpid() == 1 else target
-    # Not reaped yet, the child keeps its pid, so that this goes to no other group.
-    send(table[signal.SIGTERM], target)
-    ended = os.waitpid(child, 0)[1]
-    code = os.WEXITSTATUS(ended) + (os.WIFSIGNALED(ended) and 128 + os.WTERMSIG(ended))
-    if verbose:
-        say("%d has ended with %d" % (child, code))
-    if grace and target < 0:
-        linger(target, table, grace, verbose)
-    return code
-
-
+# === All of it ========================================================================
 def main(argv: "list[str] | None" = None) -> int:
-    """Be the init of argv, by default the command line's; return the exit status."""
-    before = sigmask(signal.SIG_BLOCK, SIGNALS)  # not done yet if we are imported
+    """Run pyinit with the words of argv, or our own; return the exit status."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if __name__ == "__main__":
+        mask = mask_at_start
     try:
-        command = ["-c"] * (os.environ.get("DUMB_INIT_SETSID") == "0")
-        command += ["-v"] * (os.environ.get("DUMB_INIT_DEBUG") == "1")
-        command += os.sys.argv[1:] if argv is None else argv  # type: ignore
-        options = parse(command)
-        if options["help"] or options["version"]:
-            about = "pyinit %s\n" % __version__
-            os.write(1, (about if options["version"] else __doc__ or USAGE).encode())
-            return 0
-        single, verbose = bool(options["single-child"]), bool(options["verbose"])
-        table = signal_table(options["rewrite"], single)
-        grace = ["0", *options["grace"]][-1]
-        if not set(grace) <= set("0123456789.") or float(grace) > 1000000:
-            raise ValueError("--grace takes seconds, not %r" % grace)
-        if not set(options["expect"]) <= set(map(str, range(256))):
-            raise ValueError("--expect takes 0 to 255, not %r" % options["expect"])
-        if not command:
-            raise ValueError("no command given")
-        if not hasattr(signal, "sigwaitinfo"):
-            raise RuntimeError("this Python has no waitid and sigwaitinfo")
-        # Found in PATH, a name without "/" comes back from the kernel with one.
-        if "/" in command[0] and starts_us(command[0]):
-            command.insert(0, "/bin/sh")
-        tty = None if single or not foreground() else foreground() == os.getpgrp()
-        child = start(command, single, tty, INHERITED_MASK if BLOCK else before)
+        parser = make_parser()
+        try:
+            options = parser.parse_args(argv)
+        finally:
+            print(end="", flush=True)  # os._exit, by which we end, writes no buffers
+        if options.command[:1] == ["--"]:
+            del options.command[0]
+        if not options.command:
+            parser.error("no command given")
+        if would_start_us_again(options.command[0]):
+            options.command.insert(0, "/bin/sh")
+        init = Init(options)
+        init.start(mask)
+    except SystemExit as end:  # of argparse, which has said what there is to say
+        return int(end.code or 0)
     except Exception as error:
-        bad_usage = isinstance(error, ValueError)
-        reason = getattr(error, "strerror", error)
-        say("%s; %s" % (error, USAGE) if bad_usage else "cannot start: %s" % reason)
-        return 2 if bad_usage else 125
-    let_go()
-    if verbose:
-        whose = "ours" if os.getpid() == 1 else "for PID 1, which we are not"
-        say("%d runs %s; orphans are %s" % (child, command[0], whose))
-    target = child if single else -child
-    supervise(child, target, table, tty, verbose)
-    code = finish(child, target, table, float(grace), verbose)
-    return 0 if str(code) in options["expect"] else code
+        say("cannot start: %s" % (getattr(error, "strerror", None) or error))
+        return 125
+    # Or we would keep open, or busy, what the command has long let go of.
+    os.chdir("/")
+    os.closerange(3, 65536)
+    orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+    init.log("%d runs %s; orphans are %s" % (init.child, options.command[0], orphans))
+    init.run()
+    code = init.leave()
+    return 0 if code in options.expect else code
 
 
 if __name__ == "__main__":

@@ -175,13 +175,6 @@ def surroundings(scratch):
         Surrounding("TSTP, TTIN, TTOU ignored", setup=ignore(20, 21, 22)),
         Surrounding("all signals ignored", setup=ignore(*everything, signal.SIGCHLD)),
         Surrounding("signals pending", setup=pending, args=[b"pending"]),
-        Surrounding(
-            "timers", setup=lambda: signal.setitimer(signal.ITIMER_REAL, 60, 3)
-        ),
-        Surrounding(
-            "all timers",
-            setup=lambda: [signal.setitimer(which, 60, 3.25) for which in range(3)],
-        ),
         Surrounding("descriptors inherited", setup=descriptors),
         Surrounding("stdin closed", setup=close(0)),
         Surrounding("stdout closed", setup=close(1)),

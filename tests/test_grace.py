@@ -68,7 +68,9 @@ def test_a_leftover_that_ignores_term_is_killed_at_the_deadline(pid1):
     assert process.wait() == 4
     assert 0.6 < monotonic() - before < 10
     assert not marked(process.run)
-    assert process.stderr.endswith("[pyinit] sent 9 to what is left\n")
+    assert process.stderr.endswith(
+        "[pyinit] grace is over: sent SIGKILL to everybody\n"
+    )
 
 
 def test_a_leftover_that_is_stopped_at_the_deadline(pid1):
@@ -272,14 +274,14 @@ def test_a_group_number_that_is_used_again_is_left_alone(start):
     process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", *PYINIT, "-v")
     assert process.wait() == 0, process.stderr
     assert process.stdout == "the bystander lives, the status is 4\n"
-    assert "sent 9" not in process.stderr
+    assert "SIGKILL" not in process.stderr
 
 
 def test_an_interrupt_during_grace_is_not_the_commands_any_more(pid1):
     process = pid1("--grace", "20", "-v", "sh", "-c", SLOW + WAIT, stdin=-1)
     process.expect("up")
     let_go(process)
-    process.until_stderr("ended with 4")
+    process.until_stderr("exited with 4")
     os.kill(process.init, signal.SIGINT)
     process.expect("bye")
     assert process.wait() == 4
@@ -338,7 +340,8 @@ def test_bad_graces(pyinit, text, joined):
     process = pyinit(*words, "--", "echo", "started")
     assert process.wait() == 2
     assert process.stdout == ""
-    assert ascii(text)[1:-1] in process.stderr or text in process.stderr
+    if joined or not text.startswith("-i"):  # that alone is an option to argparse
+        assert ascii(text)[1:-1] in process.stderr or text in process.stderr
     assert "usage: " in process.stderr and "Traceback" not in process.stderr
 
 

@@ -101,7 +101,7 @@ def test_every_form(start, form, version):
     stdin = open(source) if source else subprocess.DEVNULL
     process = start(*words, "-r", "x", "true", stdin=stdin)
     assert process.wait() == 2 and "Traceback" not in process.stderr
-    assert process.stderr.startswith("[pyinit] ") and "'x'" in process.stderr
+    assert process.stderr.startswith("usage: pyinit.py ") and "'x'" in process.stderr
 
 
 @pytest.mark.parametrize("version", CPYTHONS)
@@ -144,9 +144,8 @@ def test_pypy_says_why_not(start):
     process = start(*words, "-IS", str(PYINIT_FILE), "echo", "started")
     assert process.wait() == 125
     assert process.stdout == ""
-    assert process.stderr == (
-        "[pyinit] cannot start: this Python has no waitid and sigwaitinfo\n"
-    )
+    assert process.stderr.startswith("[pyinit] cannot start: ")
+    assert process.stderr.count("\n") == 1
 
 
 def test_with_half_of_the_standard_library(start, tmp_path):

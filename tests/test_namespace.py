@@ -232,8 +232,11 @@ def test_a_command_that_becomes_somebody_else(start, tmp_path):
     setpriv.chmod(0o4755)
     process = start(*words, "echo up; read line; exit 6", stdin=subprocess.PIPE)
     process.expect("up")
+    child = only_child(process.pid)
     process.send(signal.SIGTERM)
-    process.until_stderr("signal 15")
+    process.until_stderr(
+        f"SIGTERM: not sent: SIGTERM to {child}: Operation not permitted"
+    )
     process.popen.stdin.write(b"\n")
     process.popen.stdin.close()
     process.popen.stdin = None

@@ -180,7 +180,6 @@ SAME = {
         "env", "-u", "PYINIT_TEST_RUN", "sh", "-c", "echo $FOO", env={"FOO": "bar"}
     ),
     "grouped options": status("-cv", "echo", "hi"),
-    "abbreviated options": status("--single", "--verb", "echo", "hi"),
     "joined values": status("-r15:3", "--rewrite=1:2", "echo", "hi"),
     "all plain signals": signals(1, 2, 3, 12, 13, 14, 15, 18, 23, 28, 30),
     "all plain signals, -c": signals(

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from support import PYINIT_FILE, PYTHON, ROOT
+from support import PYINIT, PYINIT_FILE, PYTHON, ROOT, strace
 
 SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
@@ -18,31 +18,52 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
 
 
-def test_it_imports_two_of_the_three_modules():
+def test_it_imports_the_three_modules():
     imported = set()
     for node in ast.walk(TREE):
         if isinstance(node, ast.Import):
             imported |= {name.name for name in node.names}
         assert not isinstance(node, ast.ImportFrom)
-    assert imported == {"os", "signal"}
-    assert "__import__" not in SOURCE and "importlib" not in SOURCE
+    assert imported == {"os", "signal", "argparse"}
 
 
-def test_nothing_comes_before_the_signals_are_blocked():
-    # Each import, and each line compiled before it, is time in which PID 1 loses them.
-    first, lines = TREE.body[1], SOURCE.splitlines()
-    assert isinstance(first, ast.Try)
-    assert lines[first.body[0].lineno - 1].strip() == "import signal"
-    blocked = "INHERITED_MASK = sigmask(signal.SIG_BLOCK, BLOCK)"
-    assert lines[first.body[-1].lineno - 1].strip() == blocked
-    assert len(first.body) == 5
+def test_it_reaches_for_nothing_past_them():
+    used = {node.id for node in ast.walk(TREE) if isinstance(node, ast.Name)}
+    assert not used & {"__import__", "__builtins__", "__loader__", "__spec__"}
+    assert not used & {"eval", "exec", "compile", "vars"}
+    for node in ast.walk(TREE):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            continue
+        if node.value.id in ("os", "signal", "argparse"):
+            assert node.attr == "_exit" or not node.attr.startswith("_"), node.attr
+            assert node.attr not in ("sys", "abc", "st"), node.attr
+
+
+def test_signals_are_blocked_before_argparse_is_looked_for(start, tmp_path):
+    # Each import before is time in which PID 1 loses signals.
+    log = tmp_path / "log"
+    trace = strace("-e", "trace=rt_sigprocmask,openat,newfstatat,stat")
+    trace[trace.index("/dev/null")] = str(log)
+    assert start(*trace, *PYINIT, "true").wait() == 0
+    text = log.read_text()
+    assert "argparse" in text
+    blocked = [
+        line
+        for line in text.partition("argparse")[0].splitlines()
+        if "SIG_BLOCK" in line
+    ]
+    # strace writes a set that is nearly full as what it lacks.
+    assert any("SIG_BLOCK, ~[" in line for line in blocked), blocked
 
 
 def test_it_is_small():
     lines = SOURCE.splitlines()
-    assert len(lines) < 400
+    assert len(lines) < 450
     assert max(map(len, lines)) <= 88
     assert SOURCE.isascii()
+    for node in ast.walk(TREE):
+        if isinstance(node, ast.FunctionDef) and "parser" not in node.name:
+            assert node.end_lineno - node.lineno < 40, node.name
 
 
 def test_every_function_says_what_it_does():
@@ -54,11 +75,6 @@ def test_every_function_says_what_it_does():
 def test_no_mutable_global():
     for node in ast.walk(TREE):
         assert not isinstance(node, (ast.Global, ast.Nonlocal))
-
-
-def test_the_usage_line_is_the_docstrings():
-    usage = re.search('^USAGE = "(.*)"$', SOURCE, re.M).group(1)
-    assert usage in ast.get_docstring(TREE).splitlines()
 
 
 def test_the_licence_is_named_near_the_top():
@@ -81,19 +97,21 @@ def test_the_top_level_holds_what_it_should():
     assert plain == expected
 
 
+def words_of_help(text):
+    """Return the words of a help text, alike for all versions of argparse."""
+    text = re.sub(r"(-\w) ([A-Z:]+), (--\w+) \2", r"\1, \3 \2", text)  # before 3.13
+    return text.replace("optional arguments:", "options:").split()  # before 3.10
+
+
 def test_the_readmes_usage_is_the_help():
     help_text = subprocess.run(
         [*PYTHON, str(PYINIT_FILE), "--help"], stdout=subprocess.PIPE, check=True
     ).stdout.decode()
-    assert help_text in blocks("text")
+    assert words_of_help(help_text) in map(words_of_help, blocks("text"))
 
 
 def test_the_readmes_dockerfile_is_the_example():
     assert DOCKERFILE in blocks("dockerfile")
-
-
-def test_the_readme_stays_readable():
-    assert len(README.splitlines()) <= 225
 
 
 EXAMPLES = blocks("console")

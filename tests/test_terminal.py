@@ -248,7 +248,7 @@ def test_ctrl_z_with_another_stdin_and_nobody_to_resume_it(terminal):
     screen = terminal("sh", "-c", '"$@" </dev/null; echo $?', "sh", *words)
     screen.expect("up\n")
     screen.type("\x1a")
-    screen.expect("signal 18: sent 18\n", "tick\n")
+    screen.expect("nobody else could resume it: sent SIGCONT to group", "tick\n")
 
 
 def test_a_single_child_keeps_the_terminal_that_it_took(alone):
@@ -548,7 +548,7 @@ def test_tostop(shell):
     shell.run("stty tostop")
     # In the foreground all is written, pyinit's own lines too.
     said = shell.run(f"{INIT} -v echo hello")
-    assert "hello\n" in said and "has ended with 0" in said
+    assert "hello\n" in said and "exited with 0" in said
     # In the background the command is stopped, as it would be without pyinit.
     shell.run(f"{INIT} echo in the back &")
     until_state(only_child(shell.pid), "T")

@@ -77,7 +77,7 @@ def test_nginx_ends_a_download_in_flight(pid1, nginx):
     response = connection.getresponse()
     body = response.read(1000)
     os.kill(process.init, signal.SIGTERM)
-    process.until_stderr("signal 15: sent 3")
+    process.until_stderr("SIGTERM: sent SIGQUIT to group")
     until(lambda: not accepts(port), "new connections are refused")
     assert process.popen.poll() is None
     while len(body) < SIZE:
