@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from engines import containers, docker, engine, podman  # noqa: F401, they are fixtures
 from support import PYINIT, Process, namespace
 
 
