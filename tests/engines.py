@@ -125,6 +125,12 @@ class Engine:
         """Run a command in a container; return its output."""
         return self.good("exec", name, *words)
 
+    def until_it_serves(self, name):
+        """Wait until the example's server listens."""
+        listens = "import socket; socket.create_connection(('127.0.0.1', 8000))"
+        probe = ["exec", name, "python3", "-IS", "-c", listens]
+        until(lambda: not self(*probe).returncode, f"{name} serves")
+
     def log(self, name):
         result = self("logs", name)
         return (result.stdout + result.stderr).decode()

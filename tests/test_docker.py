@@ -1,0 +1,237 @@
+"""What only Docker has, and what takes it long: with a daemon of the tests' own."""
+
+import shutil
+import signal
+import tarfile
+
+import pytest
+from engines import FULL, INIT, REPORTER, run
+from support import PASSED_ON, monotonic, until
+from test_containers import NOT_REAPING, terminal, zombies
+
+pytestmark = pytest.mark.skipif(
+    not FULL, reason="a Docker daemon is only started where PYINIT_FULL is set"
+)
+
+
+@pytest.fixture(scope="session")
+def engine(docker):
+    return docker
+
+
+def test_the_ten_seconds_of_a_stop(containers):
+    """The reader's problem: a server that is PID 1 itself is killed after ten seconds."""
+    server = ["python3", "-m", "http.server"]
+    took = {}
+    for key, options in ("with", []), ("without", ["--entrypoint", ""]):
+        name = containers.start(containers.example, *server, options=options)
+        containers.until_it_serves(name)
+        before = monotonic()
+        containers.good("stop", name)
+        took[key] = monotonic() - before
+        code = containers.inspect(name, ".State.ExitCode")
+        assert code == (143 if key == "with" else 137)
+    assert took["with"] < 5 and took["without"] >= 10, took
+
+
+def test_the_kernel_drops_what_a_bare_pid_1_does_not_handle(containers):
+    """With pyinit `docker kill -s TERM` ends the sleep that ignores it without."""
+    bare = containers.client(containers.base, "sh", "-c", "echo up; exec sleep 1000")
+    command = ["sh", "-c", "echo up; exec sleep 1000"]
+    words = [containers.base, *INIT, "--", *command]
+    init = containers.client(*words, options=containers.mount)
+    for client in (bare, init):
+        client.expect("up")
+        containers.good("kill", "-s", "TERM", client.name)
+    assert init.wait() == 143
+    assert containers.inspect(bare.name, ".State.Running")
+
+
+def test_kill_with_every_signal(containers):
+    """By its number, and by its name where it has one; the client's proxy too."""
+    words = [containers.base, *INIT, "-r", "TSTP:0", "--", *REPORTER]
+    client = containers.client(*words, options=containers.mount)
+    assert client.line().startswith("ready")
+    # Stop signals stop pyinit itself, in a container too: they have tests of their own.
+    stops = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+    for number in PASSED_ON:
+        if number in stops or number in (signal.SIGCONT, 32, 33):
+            continue
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = str(number)
+        containers.good("kill", "-s", name, client.name)
+        client.expect(int(number))
+    containers.good("kill", "-s", "TSTP", client.name)  # it is dropped
+    containers.good("kill", "-s", "CONT", client.name)
+    client.expect(int(signal.SIGCONT))
+
+
+@pytest.mark.parametrize("init", ["pyinit", "negative control"])
+def test_a_health_check_leaves_orphans(containers, tmp_path, init):
+    """Each probe is an exec of the daemon's; what it leaves behind is reaped."""
+    check = "(sleep 0.01 &); test -e /tmp/healthy"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {containers.base}\n"
+        "HEALTHCHECK --interval=500ms --timeout=20s --retries=1 "
+        f"CMD {check}\n"
+    )
+    image = containers.new_image()
+    containers.good("build", "-t", image, tmp_path)
+    start = [*INIT, "--"] if init == "pyinit" else NOT_REAPING
+    words = [image, *start, *REPORTER, "9"]
+    client = containers.client(*words, options=containers.mount)
+    assert client.line().startswith("ready")
+
+    def health():
+        return containers.inspect(client.name, ".State.Health.Status")
+
+    until(lambda: health() == "unhealthy", "the probe fails")
+    containers.inside(client.name, "touch", "/tmp/healthy")
+    until(lambda: health() == "healthy", "the probe succeeds")
+    if init != "pyinit":
+        until(lambda: zombies(containers, client.name) >= 2, "a zombie a probe")
+        return
+    # One may be on its way; those of the probes before it are gone.
+    until(lambda: not zombies(containers, client.name), "no zombie is left")
+    containers.good("stop", "-t", "60", client.name)
+    client.expect(15)
+    assert client.wait() == 9
+
+
+def test_a_resize_of_the_clients_terminal(containers):
+    """The daemon sends SIGWINCH, with the client's proxy a second time, perhaps."""
+    program = (
+        "import os, signal\n"
+        "def resized(*_): print(*os.get_terminal_size(), flush=True)\n"
+        "signal.signal(signal.SIGWINCH, resized)\n"
+        "input('up\\n')"
+    )
+    words = [containers.base, *INIT, "--", "python3", "-c", program]
+    options = ["-it", *containers.mount]
+    screen = containers.client(*words, options=options, start=terminal)
+    screen.expect("up\n")
+    screen.resize(31, 97)
+    screen.expect("^97 31\n")
+    screen.type("\n")
+    assert screen.process.status() == 0
+
+
+def test_detach_keys_of_ones_own(containers):
+    options = ["-it", "--detach-keys", "ctrl-x,d", *containers.mount]
+    words = [containers.base, *INIT, "--", "cat"]
+    screen = containers.client(*words, options=options, start=terminal)
+    screen.type("hello\n")
+    screen.expect("hello\n", "hello\n")
+    screen.type("\x18d")
+    assert screen.process.status() == 0
+    assert containers.inspect(screen.name, ".State.Running")
+    again = containers.attached("attach", screen.name, start=terminal)
+    again.type("once more\n")
+    again.expect("once more\n", "once more\n")
+    again.type("\x04")
+    assert again.process.status() == 0
+    assert containers.exit_code(screen.name) == 0
+
+
+def test_exec_at_a_terminal(containers):
+    """A shell by exec is no child of pyinit's; its orphans are."""
+    words = [containers.base, *INIT, "--", *REPORTER, "9"]
+    client = containers.client(*words, options=containers.mount)
+    assert client.line().startswith("ready")
+    words = ["exec", "-it", client.name, "sh", "-c"]
+    words.append("trap '' HUP; (sleep 0.3; kill -USR1 1) & echo up; read line; exit 3")
+    screen = containers.attached(*words, start=terminal)
+    screen.expect("up\n")
+    screen.type("\n")
+    assert screen.process.status() == 3
+    client.expect(10)  # an orphan has sent it, and ended
+    until(lambda: not zombies(containers, client.name), "it is reaped")
+
+
+@pytest.mark.parametrize("policy", ["on-failure", "always", "unless-stopped"])
+def test_a_stop_is_no_crash(containers, policy):
+    """Whatever the status is, and with a status that -e makes 0."""
+    for code in ([], ["-e", "143"]):
+        command = ["sh", "-c", "echo up; exec sleep 1000"]
+        words = [containers.base, *INIT, *code, "--", *command]
+        options = ["--restart", policy, *containers.mount]
+        name = containers.start(*words, options=options)
+        until(lambda name=name: containers.log(name) == "up\n", "up")
+        containers.good("stop", "-t", "60", name)
+        assert containers.inspect(name, ".State.Status") == "exited"
+        assert containers.inspect(name, ".RestartCount") == 0
+        assert containers.inspect(name, ".State.ExitCode") == (0 if code else 143)
+
+
+def test_restart(containers):
+    words = [containers.base, *INIT, "--", "sh", "-c", "echo up; exec sleep 1000"]
+    name = containers.start(*words, options=containers.mount)
+    until(lambda: containers.log(name) == "up\n", "up")
+    containers.good("restart", "-t", "60", name)
+    until(lambda: containers.log(name) == "up\nup\n", "up again")
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+
+
+def test_memory_runs_out(containers):
+    """The command is killed, and pyinit, which is small, says so."""
+    eat = "import time; b = bytearray(200 << 20); time.sleep(100)"
+    words = [containers.base, *INIT, "--", "python3", "-c", eat]
+    options = ["--memory", "40m", "--memory-swap", "40m", *containers.mount]
+    result = containers.run(*words, options=options)
+    assert result.returncode == 137, result.stderr
+    assert result.stdout == b""
+
+
+def test_the_daemons_init_in_an_image_without_python(containers, tmp_path):
+    """With "init": true in daemon.json that would be every container: it does not start."""
+    busybox = shutil.which("busybox")
+    if not busybox:
+        pytest.skip("busybox is not installed")
+    image = containers.new_image()
+    path = tmp_path / "image.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(busybox, "bin/busybox")
+        links = {"bin/true": "busybox", "bin/env": "busybox", "usr/bin": "../bin"}
+        for name, target in links.items():
+            link = tarfile.TarInfo(name)
+            link.type = tarfile.SYMTYPE
+            link.linkname = target
+            tar.addfile(link)
+    containers.good("import", path, image)
+    assert containers.run(image, "true").returncode == 0
+    result = containers.run(image, "true", options=["--init"])
+    assert result.returncode == 127
+    assert b"python3" in result.stderr
+
+
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+def test_build(containers, tmp_path, buildkit):
+    """With the builder of old and with BuildKit, also the compiled form of the README."""
+    words = ["env", f"DOCKER_BUILDKIT={buildkit}", *containers.words, "build", "-q"]
+    example = containers.new_image()
+    options = [*containers.build_options(), "-t", example]
+    result = run(*words, *options, containers.context)
+    assert result.returncode == 0, result.stderr
+    name = containers.start(example)
+    containers.until_it_serves(name)
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+    compiled = containers.new_image()
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {example}\n"
+        "USER 0\n"
+        'RUN ["python3", "-IS", "-m", "compileall", "-b", "-q", "/sbin/pyinit.py"]\n'
+        'ENTRYPOINT ["python3", "-IS", "/sbin/pyinit.pyc", "--"]\n'
+        "USER 65534:65534\n"
+    )
+    options = ["--network", "none", "-t", compiled]
+    result = run(*words, *options, tmp_path)
+    assert result.returncode == 0, result.stderr
+    result = containers.run(
+        compiled, "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; exit 4"
+    )
+    assert result.returncode == 4
+    assert result.stdout.startswith(b"python3 -IS /sbin/pyinit.pyc -- sh -c")
