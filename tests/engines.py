@@ -30,6 +30,7 @@ from support import (
 )
 
 FULL = bool(os.environ.get("PYINIT_FULL"))
+ONE = "podman" if shutil.which("podman") and not os.getuid() else "docker"
 BASE = os.environ.get("PYINIT_BASE", "/var/tmp/pyinit/base")
 # What an image does not need of that directory, or gets from the engine.
 LEFT_OUT = ["usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/*"]
@@ -318,8 +319,9 @@ def docker():
         yield engine
 
 
-@pytest.fixture(scope="session", params=["podman", "docker"])
+@pytest.fixture(scope="session", params=["podman", "docker"] if FULL else [ONE])
 def engine(request):
+    """Each engine, or one of them where not all is to be run."""
     return request.getfixturevalue(request.param)
 
 

@@ -9,9 +9,9 @@ from engines import FULL, INIT, REPORTER, run
 from support import PASSED_ON, monotonic, until
 from test_containers import NOT_REAPING, terminal, zombies
 
-pytestmark = pytest.mark.skipif(
-    not FULL, reason="a Docker daemon is only started where PYINIT_FULL is set"
-)
+if not FULL:
+    why = "a Docker daemon is only started where PYINIT_FULL is set"
+    pytest.skip(why, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")
