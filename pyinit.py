@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 The pyinit authors. SPDX-License-Identifier: MIT
-"""PID 1 for containers: run one command, pass signals on to it, reap zombies.
+"""Be PID 1 of a container: run one command, pass signals on to it, reap zombies.
 
 The kernel treats PID 1, the first process of a container, as no other process:
-- It drops each signal that PID 1 has no handler for. So we block all of them before
-  anything else: blocked signals wait, and Init.run takes them one by one.
+- It drops signals that PID 1 has no handler for. So we block all signals before all
+  else: blocked, they wait, and Init.run takes them one by one.
 - It makes orphans children of PID 1. A dead child stays in the process table, a zombie,
   until its parent asks for its exit status: Init.reap.
 - It kills all other processes when PID 1 exits. Init.leave tells them before.
@@ -31,8 +31,8 @@ NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
 SI_KERNEL = 128
 EVERYBODY = -1  # kill(2): from PID 1, all other processes of the container
-ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3), and ENODEV, ENOTDIR, ETIMEDOUT, ESTALE:
-TRY_NEXT_DIRECTORY = (ENOENT, EACCES, 19, 20, 110, 116)
+ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
+TRY_NEXT = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
 
 # === Read the command line ============================================================
 HELP = {
@@ -104,8 +104,7 @@ def status(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Return the SECONDS of --grace. (float() alone also reads 1e3, nan and 1_0.)"""
-    digits = text.replace(".", "", 1)
-    if not digits or set(digits) - set("0123456789") or float(text) > 1000000:
+    if set(text) - set("0123456789.") or float(text) > 1000000:
         raise argparse.ArgumentTypeError("%r is not a number from 0 to 1000000" % text)
     return float(text)
 
@@ -129,9 +128,10 @@ class Init:
     def __init__(self, options: argparse.Namespace) -> None:
         """Take the options of the command line."""
         self.options = options
-        self.place = SINGLE if options.single_child else SESSION
-        if not options.single_child and foreground_group() and os.isatty(1):
-            self.place = JOB
+        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # ours, on stdin
+        self.place = JOB if self.at_terminal and os.isatty(1) else SESSION
+        if options.single_child:
+            self.place = SINGLE
         # For each signal that can come, the one to send to the command, or 0.
         self.table = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
         if self.place != SINGLE:
@@ -141,7 +141,6 @@ class Init:
         self.table.update(options.rewrite)
         self.child = 0  # its pid
         self.target = 0  # for kill(2): the child as its pid, or its group as -pid
-        self.child_in_front = False  # its group has the terminal, and has it from us
         self.stop_lasts = False  # a stop signal was passed on, and no SIGCONT since
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
@@ -154,7 +153,7 @@ class Init:
             signal.signal(number, signal.SIG_DFL)
         # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
         sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self.child_in_front = self.place == JOB and foreground_group() == os.getpgrp()
+        in_foreground = attempt(os.tcgetpgrp, 0) == os.getpgrp()
         our_pid = os.getpid()
         self.child = os.fork()
         if self.child != 0:
@@ -163,10 +162,10 @@ class Init:
         try:
             if self.place == JOB:
                 os.setpgid(0, 0)
+                if in_foreground:
+                    attempt(os.tcsetpgrp, 0, os.getpid())
             elif self.place == SESSION:
                 os.setsid()
-            if self.child_in_front:
-                self.bring_to_front(os.getpid())
             for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
                 if os.environ.get(name) == str(our_pid):
                     os.environ[name] = str(os.getpid())
@@ -197,94 +196,80 @@ class Init:
             elif came.si_signo in STOPS:
                 self.stop(came)
             else:
-                self.pass_on(came.si_signo)
+                self.send(came.si_signo)
 
     def child_was_told(self, came: signal.struct_siginfo) -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
         if came.si_code != SI_KERNEL or came.si_signo not in TERMINAL_SIGNALS:
             return False
-        return self.place == SINGLE and os.getpgid(self.child) == os.getpgrp()
+        return self.place == SINGLE and attempt(os.getpgid, self.child) == os.getpgrp()
 
-    def pass_on(self, number: int) -> None:
-        """Send the command what the table has for a signal that has come."""
-        verbose = self.options.verbose
-        self.send(self.table[number], signal_name(number) if verbose else "")
-
-    def send(self, number: int, why: str) -> None:
-        """Send a signal to the target, none if the number is 0; -v says so, and why."""
-        if number == 0:
-            self.log("%s: dropped" % why)
-            return
-        error = kill(self.target, number)
+    def send(self, number: int, why: str = "") -> None:
+        """Send the target what the table has for a signal; with -v say so, and why."""
+        sent = self.table.get(number, number)  # SIGKILL is in no table
+        error = attempt(os.kill, self.target, sent)  # 0, for dropped, only looks
         if isinstance(error, ProcessLookupError) and self.child:
-            error = kill(self.child, number)  # it does not lead its group yet
+            error = attempt(os.kill, self.child, sent)  # it does not lead its group yet
         if self.options.verbose:
             names = {self.child: str(self.child), EVERYBODY: "everybody"}
             whom = names.get(self.target, "group %d" % -self.target)
-            what = "%s to %s" % (signal_name(number), whom)
-            if error is None:
-                say("%s: sent %s" % (why, what))
-            else:
-                say("%s: not sent: %s: %s" % (why, what, error.strerror))
+            what = "sent %s to %s" % (signal_name(sent), whom) if sent else "dropped"
+            if isinstance(error, OSError) and sent:
+                what = "not %s: %s" % (what, error.strerror)
+            say("%s: %s" % (why or signal_name(number), what))
 
     def reap(self) -> bool:
-        """Reap all the dead but the command; return whether that has died as well.
-
-        It stays a zombie, and so keeps its pid, until we have signalled its group.
-        """
+        """Reap the dead, but not yet the command; return whether that has died."""
         while True:
-            # Any child: one SIGCHLD stands for many deaths. While it is pending, the
-            # next ones are dropped: signal(7).
+            # One SIGCHLD stands for many deaths: while it is pending, others get lost.
+            # The command, a zombie, keeps its pid until we have signalled its group.
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if dead is None or dead.si_pid == self.child:
                 return dead is not None
             os.waitpid(dead.si_pid, 0)
-            self.log("reaped %d" % dead.si_pid)
+            say("reaped %d" % dead.si_pid, self.options.verbose)
 
     # === Stop and resume, as a terminal and its shell do ==============================
     def follow_stop(self) -> None:
         """If the child has stopped, stop too, where its place has it so."""
         if self.place == SESSION or self.stop_lasts:
             return
-        try:
-            stopped = os.waitid(os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
-        except ChildProcessError:
-            return  # it is dead
-        if stopped and self.place == JOB:
+        stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
+        if not isinstance(stopped, os.waitid_result):
+            return  # it runs, or is dead
+        if self.place == JOB:
             self.take_terminal()
             self.suspend(0)
-        elif stopped and (stopped.si_status in STOPS or foreground_group()):
+        elif stopped.si_status in STOPS or self.at_terminal:
             self.suspend(os.getpid())
-            if os.waitid(os.P_PID, self.child, os.WCONTINUED | os.WNOHANG):
+            if attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG):
                 # Our caller has resumed both. Passed on as well, and late, its SIGCONT
                 # would undo the next Ctrl-Z.
                 signal.sigtimedwait([signal.SIGCONT], 0)
 
     def suspend(self, whom: int) -> None:
         """Stop by the default action of a SIGTSTP to whom (kill(2): 0 is our group)."""
-        kill(whom, signal.SIGTSTP)
+        attempt(os.kill, whom, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # What resumed us is pending, or a SIGTSTP that came later and discarded it. If
-        # not, we have not stopped: PID 1 and an orphaned process group, which nobody
-        # could resume, are spared. But then nobody resumes the child either.
+        # What resumed us is pending, or a SIGTSTP that came later and discarded it. Or
+        # nobody could resume us, PID 1 or an orphaned process group: so we are spared.
         if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
             self.stop_lasts = False
             if self.place == JOB:
-                self.bring_to_front(self.child)
+                attempt(os.tcsetpgrp, 0, self.child)
             self.send(signal.SIGCONT, "nobody else could resume it")
 
     def resume(self) -> None:
         """SIGCONT has come: pass it on, and the terminal if our caller gave us that."""
         self.stop_lasts = False
-        self.child_in_front = foreground_group() == self.child
-        if self.place == JOB and foreground_group() == os.getpgrp():
-            self.bring_to_front(self.child)
-        self.pass_on(signal.SIGCONT)
+        if self.place == JOB and attempt(os.tcgetpgrp, 0) == os.getpgrp():
+            attempt(os.tcsetpgrp, 0, self.child)
+        self.send(signal.SIGCONT)
 
     def stop(self, came: signal.struct_siginfo) -> None:
         """A stop signal has come: pass it on, and unless that drops it stop as well."""
-        self.pass_on(came.si_signo)
+        self.send(came.si_signo)
         self.stop_lasts = self.table[came.si_signo] in (*STOPS, signal.SIGSTOP)
         if came.si_code == SI_KERNEL and self.table[came.si_signo] != 0:
             self.suspend(os.getpid())
@@ -293,20 +278,12 @@ class Init:
             # SIGSTOP discards a pending SIGCONT, even for PID 1, which it cannot stop.
             # One that comes between the look and kill(2), microseconds, is still lost.
             if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
-                kill(os.getpid(), signal.SIGSTOP)
+                attempt(os.kill, os.getpid(), signal.SIGSTOP)
 
     def take_terminal(self) -> None:
-        """Bring our own group to the front, if the child's is there from us."""
-        if self.child_in_front:
-            self.bring_to_front(os.getpgrp())
-
-    def bring_to_front(self, group: int) -> None:
-        """Make the child's group, or ours, the terminal's foreground group."""
-        self.child_in_front = group == self.child
-        try:
-            os.tcsetpgrp(0, group)
-        except OSError:  # it has hung up
-            return
+        """Put our group into the foreground, if the child's is there."""
+        if self.place == JOB and attempt(os.tcgetpgrp, 0) == self.child:
+            attempt(os.tcsetpgrp, 0, os.getpgrp())
 
     # === Leave ========================================================================
     def leave(self) -> int:
@@ -315,13 +292,13 @@ class Init:
         if self.options.grace and os.getpid() == 1:
             self.target = EVERYBODY
         if self.target < 0:
-            self.send(self.table[signal.SIGTERM], "farewell")
+            self.send(signal.SIGTERM, "farewell")
         ended = os.waitpid(self.child, 0)[1]
         code, how = os.WEXITSTATUS(ended), "exited with %d" % os.WEXITSTATUS(ended)
         if os.WIFSIGNALED(ended):
             code = 128 + os.WTERMSIG(ended)
             how = "was ended by %s, status %d" % (signal_name(code - 128), code)
-        self.log("%d %s" % (self.child, how))
+        say("%d %s" % (self.child, how), self.options.verbose)
         self.child = 0  # from now on the pid can be another process's
         if self.options.grace and self.target < 0:
             self.wait_for_others()
@@ -331,54 +308,45 @@ class Init:
         """Reap and pass signals on while the target exists; after the grace kill it."""
         deadline = os.times().elapsed + self.options.grace
         while True:
-            sigchld_tells = self.target == EVERYBODY
-            try:
-                self.reap()
-            except ChildProcessError:
-                sigchld_tells = False  # who is left came in by "docker exec"
+            has_children = not isinstance(attempt(self.reap), ChildProcessError)
             # No new process gets the number of a group: if one has it, the group ended.
-            reused = self.target != EVERYBODY and kill(-self.target, 0) is None
-            if reused or isinstance(kill(self.target, 0), ProcessLookupError):
+            reused = (
+                self.target != EVERYBODY and attempt(os.kill, -self.target, 0) is None
+            )
+            if reused or isinstance(
+                attempt(os.kill, self.target, 0), ProcessLookupError
+            ):
                 return
             rest = deadline - os.times().elapsed
             if rest <= 0:
                 self.send(signal.SIGKILL, "grace is over")
                 return
-            # Nothing tells of the end of others' children: look every 20 ms.
+            # SIGCHLD tells of our children, but of nobody else: look every 20 ms.
+            sigchld_tells = has_children and self.target == EVERYBODY
             came = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            # (Interrupted and then out of time, Python returns anything: cpython's bug.)
+            # (Stopped, and resumed when time is up, Python returns any number.)
             if came and came.si_signo in self.table:
-                self.pass_on(came.si_signo)
-
-    def log(self, text: str) -> None:
-        """Say what happens, if -v asks for it."""
-        if self.options.verbose:
-            say(text)
+                self.send(came.si_signo)
 
 
-# === What all phases use ==============================================================
-def kill(target: int, number: int) -> "OSError | None":
-    """Send a signal with kill(2), or only look if it is 0; return why not, or None."""
+# === Small functions that the phases use, rarer ones last =============================
+def attempt(call: object, *arguments: object) -> object:
+    """Return what a call returns, or its OSError.
+
+    While the command runs no error may end us, and seccomp(2) can refuse any call.
+    """
+    assert callable(call)
     try:
-        os.kill(target, number)
-    except OSError as error:  # for a signal to ourselves too: seccomp(2), AppArmor
+        return call(*arguments)
+    except OSError as error:
         return error
-    return None
 
 
-def foreground_group() -> int:
-    """Return the foreground group of our terminal; 0 if stdin is not our terminal."""
-    try:
-        return os.tcgetpgrp(0)
-    except OSError:
-        return 0
-
-
-def say(text: str) -> None:
-    """Write one line to stderr; where that is impossible, the line is lost."""
-    try:
-        os.write(2, os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n")))
-    except OSError:  # which can have raised one of these, not to be passed on
+def say(text: str, wanted: bool = True) -> None:
+    """Write one line to stderr, if it is wanted; where that fails the line is lost."""
+    line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
+    if wanted and isinstance(attempt(os.write, 2, line), OSError):
+        # That can have raised one of these, which is not to be passed on.
         signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
 
 
@@ -391,40 +359,37 @@ def execute(command: "list[str]") -> None:
     """Become the command, as execvp(3) does; OSError says why not."""
     name = command[0]
     paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
-    if "/" in name:
-        paths = [name]
     failure = OSError(ENOENT, os.strerror(ENOENT))
-    for path in paths:
+    for path in [name] if "/" in name else paths:
         try:
             os.execv(path, command)
         except OSError as error:
             # All shells have it that what has a NUL byte in its first line is no text.
-            if error.errno == ENOEXEC and b"\0" not in first_line(path):
+            is_text = b"\0" not in read(path, 256).partition(b"\n")[0]
+            if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if path == name or error.errno not in TRY_NEXT_DIRECTORY:
+            if path == name or error.errno not in TRY_NEXT:
                 raise
             if error.errno == EACCES:
                 failure = error
     raise failure
 
 
-# === Rules that few need ==============================================================
-def first_line(path: str) -> bytes:
-    """Return the first line of a file; b"" if it cannot be read."""
+def read(path: str, length: int = -1) -> bytes:
+    """Return up to so many bytes of a file, or all; b"" if it cannot be read."""
     try:  # a FIFO is not opened, since that would wait for somebody who writes
         with open(path if os.path.isfile(path) else "", "rb") as file:
-            return file.readline(256)
+            return file.read(length)
     except OSError:
         return b""
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's first line has pyinit run it, and names no program to.
+    """Tell whether a script's first line names pyinit, and no program to run it with.
 
-    With "#!/usr/bin/env -S python3 /sbin/pyinit.py" the kernel starts pyinit with the
-    script as its command. To run that by its first line would go on for ever.
+    By it the kernel has then started us, and would do so again, for ever.
     """
-    line = first_line(path).translate(None, b"'\"")
+    line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
     words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
     own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
     if not line.startswith(b"#!") or own not in names:
@@ -437,21 +402,14 @@ def undo_locale_coercion() -> None:
     """Take back the LC_CTYPE that Python sets in the C locale: PEP 538, proc(5)."""
     if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
         return
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            before = b"\0" + file.read()
-    except OSError:
-        if [*os.environ][-1] != "LC_CTYPE":
-            return  # Python puts it last
-        before = b""
-    _, found, rest = before.partition(b"\0LC_CTYPE=")
+    environ = read("/proc/self/environ")
+    _, found, rest = (b"\0" + environ).partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    else:
+    elif environ or [*os.environ][-1] == "LC_CTYPE":  # it is where Python puts it
         del os.environ["LC_CTYPE"]
 
 
-# === All of it ========================================================================
 def main(argv: "list[str] | None" = None) -> int:
     """Run pyinit with the words of argv, or our own; return the exit status."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -477,10 +435,11 @@ def main(argv: "list[str] | None" = None) -> int:
         say("cannot start: %s" % (getattr(error, "strerror", None) or error))
         return 125
     # Or we would keep open, or busy, what the command has long let go of.
-    os.chdir("/")
+    attempt(os.chdir, "/")
     os.closerange(3, 65536)
     orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-    init.log("%d runs %s; orphans are %s" % (init.child, options.command[0], orphans))
+    what = (init.child, options.command[0], orphans)
+    say("%d runs %s; orphans are %s" % what, options.verbose)
     init.run()
     code = init.leave()
     return 0 if code in options.expect else code

@@ -235,7 +235,7 @@ def test_a_command_that_becomes_somebody_else(start, tmp_path):
     child = only_child(process.pid)
     process.send(signal.SIGTERM)
     process.until_stderr(
-        f"SIGTERM: not sent: SIGTERM to {child}: Operation not permitted"
+        f"SIGTERM: not sent SIGTERM to {child}: Operation not permitted"
     )
     process.popen.stdin.write(b"\n")
     process.popen.stdin.close()
