@@ -1,0 +1,592 @@
+"""Let each system call that pyinit makes fail, one at a time, and see what happens.
+
+    python3 tests/faults.py [--mode NAME] [--call NAME] [--workers N]
+
+prints a table: calls, errors, modes, and what happened. tests/test_faults.py runs the same.
+
+Which calls are made is not listed here, it is found by tracing a run of each mode; here is
+what Linux can answer to them. A case is one call of one process (pyinit from its first
+rt_sigprocmask on, its child from fork to exec) with one error, in one mode. strace makes
+the call fail. It stands outside of the PID namespace, so that it is no child of PID 1's,
+and pyinit is held at a gate until strace has it.
+
+What must hold, by the design: either the command does not run, and there is one line on
+stderr and status 125, 126 or 127; or it runs, and then pyinit lives as long as it does,
+reaps orphans, passes the next signal on, and ends with the command's own status.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from support import (
+    DEADLINE,
+    PROGRAMS,
+    PYINIT,
+    PYTHON,
+    Process,
+    children,
+    field,
+    namespace,
+    state,
+    strace,
+    tool,
+)
+
+WORKERS = int(os.environ.get("PYINIT_FAULTS_WORKERS", "4"))
+
+# --- What Linux can answer --------------------------------------------------------------
+
+# A security profile (seccomp's, AppArmor's, SELinux's, Landlock's) that refuses a call says
+# EPERM or EACCES, and a container engine's for a call that it does not know ENOSYS.
+PROFILE = ("EPERM", "EACCES")
+FILE = (*PROFILE, "ENOENT", "EIO", "ENOMEM", "ESTALE")
+OPEN = (*FILE, "EMFILE", "ENFILE", "EINTR")
+ERRORS = {
+    "access": FILE,
+    "chdir": FILE,
+    "clone": (*PROFILE, "EAGAIN", "ENOMEM", "ENOSYS"),
+    "close": ("EIO", "EINTR", "ENOSPC"),
+    "close_range": (*PROFILE, "ENOSYS"),
+    "dup": (*PROFILE, "EMFILE"),
+    "execve": (
+        *OPEN,
+        *("E2BIG", "EAGAIN", "EISDIR", "ELIBBAD", "ELOOP", "ENAMETOOLONG", "ENODEV"),
+        *("ENOEXEC", "ENOTDIR", "ETIMEDOUT", "ETXTBSY"),
+    ),
+    "fcntl": (*PROFILE, "EMFILE"),
+    "fstat": (*PROFILE, "EIO", "ENOMEM", "ESTALE"),
+    "getdents64": (*PROFILE, "ENOENT", "EIO", "ENOMEM"),
+    "getpgid": PROFILE,  # SELinux and Smack have a hook in it
+    "getrandom": ("EAGAIN", "ENOSYS"),
+    "ioctl": (*PROFILE, "ENOTTY", "EIO"),
+    "kill": (*PROFILE, "ESRCH"),
+    "lseek": ("ESPIPE", "EIO"),
+    "mmap": ("ENOMEM",),
+    "mprotect": ("ENOMEM",),
+    "mremap": ("ENOMEM",),
+    "munmap": ("ENOMEM",),
+    "newfstatat": FILE,
+    "openat": OPEN,
+    "read": ("EIO", "EINTR", "ENOMEM", "ESTALE"),
+    "readlink": FILE,
+    "rseq": ("ENOSYS",),
+    "rt_sigtimedwait": ("EINTR",),
+    "set_robust_list": ("ENOSYS",),
+    "setpgid": PROFILE,
+    "setsid": PROFILE,
+    "wait4": ("EINTR",),
+    "waitid": ("EINTR",),
+    "write": (*PROFILE, "EPIPE", "EIO", "EAGAIN", "EINTR", "ENOSPC", "EFBIG"),
+}
+for old, new in (
+    ("access", "faccessat"),
+    ("access", "faccessat2"),
+    ("clone", "clone3"),
+    ("clone", "fork"),
+    ("clone", "vfork"),
+    ("mmap", "madvise"),
+    ("newfstatat", "lstat"),
+    ("newfstatat", "stat"),
+    ("newfstatat", "statx"),
+    ("openat", "open"),
+    ("read", "pread64"),
+    ("readlink", "readlinkat"),
+):
+    ERRORS[new] = ERRORS[old]
+
+# What is left out, since no kernel that works answers anything but success to it.
+LEFT_OUT = {
+    "brk": "answers no error but the old address: see the test with too little memory",
+    "clock_gettime": "only EINVAL and EFAULT, for arguments that Python does not give",
+    "exit_group": "does not return",
+    "futex": "only what a second thread could meet",
+    "getegid": "cannot fail",
+    "geteuid": "cannot fail",
+    "getgid": "cannot fail",
+    "getitimer": "only EINVAL and EFAULT",
+    "getpgrp": "cannot fail",
+    "getpid": "cannot fail (where it did, kill() would go to everybody)",
+    "getppid": "cannot fail",
+    "gettid": "cannot fail",
+    "getuid": "cannot fail",
+    "prlimit64": "only EINVAL and EFAULT for one's own limits",
+    "restart_syscall": "strace's own, where it attaches",
+    "rt_sigaction": "only EINVAL and EFAULT; what refuses it lets no program start",
+    "rt_sigpending": "only EINVAL and EFAULT",
+    "rt_sigprocmask": "only EINVAL and EFAULT; what refuses it lets no program start",
+    "rt_sigreturn": "does not return",
+    "sched_yield": "cannot fail",
+    "setitimer": "only EINVAL and EFAULT",
+    "times": "only EFAULT",
+}
+# A fault of these may cost the one signal that is at hand.
+MAY_LOSE = ("kill", "mmap", "mremap")
+
+# --- The modes --------------------------------------------------------------------------
+
+PATIENT = [*PYTHON, str(PROGRAMS / "patient.py")]
+REFUSE = [*PYTHON, str(PROGRAMS / "refuse.py")]
+GATE = 'echo gate >/proc/self/fd/$2; read go </proc/self/fd/$1; shift 2; exec "$@"'
+# With -m, dash gives each job a process group and the terminal, as a shell does at its
+# prompt; it resumes what was stopped by SIGSTOP or SIGTSTP. (bash needs a prompt for it.)
+JOB = '"$@"; while s=$?; [ $s = 147 ] || [ $s = 148 ]; do fg >/dev/null; done; exit $s'
+ROOT_LAYOUTS = {  # what is PID 1
+    "PID 1": [],
+    "not PID 1": ["sh", "-c", '"$@"; exit $?', "sh"],
+    "leader": ["setsid", "--ctty"],
+    "job": ["setsid", "--ctty", "dash", "-mc", JOB, "dash"],
+}
+Mode = collections.namedtuple("Mode", "name layout options command")
+MODES = {
+    name: Mode(name, layout, tuple(options.split()), tuple(command))
+    for name, layout, options, command in (
+        ("default", "PID 1", "", PATIENT),
+        ("default, not PID 1", "not PID 1", "", PATIENT),
+        ("-c", "PID 1", "-c", PATIENT),
+        ("-c, not PID 1", "not PID 1", "-c", PATIENT),
+        ("terminal, PID 1", "leader", "", PATIENT),
+        ("terminal, a job", "job", "", PATIENT),
+        ("terminal, a job, -c", "job", "-c", PATIENT),
+        ("--grace", "PID 1", "--grace 1", PATIENT),
+        ("--grace, not PID 1", "not PID 1", "--grace 1", PATIENT),
+        ("-v", "PID 1", "-v", PATIENT),
+        ("-v --grace, not PID 1", "not PID 1", "-v --grace 1", PATIENT),
+        ("not found", "PID 1", "", ["/no/such/command"]),
+    )
+}
+# One fault: which process ("pyinit" or "child"), the call, the how manieth of this process
+# since the gate, and the error.
+Fault = collections.namedtuple("Fault", "process call number error")
+Case = collections.namedtuple("Case", "mode fault")
+
+
+class Broken(Exception):
+    """A rule of the design was broken, or the run got stuck."""
+
+
+class Run:
+    """One run of pyinit in a mode, with at most one fault, through the whole scenario."""
+
+    def __init__(self, mode, fault=None, refused=(), trace=False):
+        """Take the fault that strace is to inject, or what seccomp is to refuse.
+
+        refused has (name, "CALL:ERROR…") for refuse.py; trace is for discover() alone.
+        """
+        self.mode, self.fault, self.trace = mode, fault, trace
+        self.refused = [name for name, _ in refused]
+        self.rules = [rule for _, rule in refused]
+        self.lines, self.text, self.notes = [], b"", []
+        self.strace = self.command = None
+        self.tty = mode.layout in ("leader", "job")
+        self.deadline = time.monotonic() + DEADLINE
+
+    # --- What happens around it -----------------------------------------------------
+
+    def wait(self, condition, what, ending=False):
+        """Wait until condition() is true; the end of the run is no good, but if asked."""
+        while not condition():
+            if not ending and self.status() is not None and not condition():
+                raise Broken(f"ended with {self.status()} while waiting for {what}")
+            if time.monotonic() > self.deadline:
+                raise Broken(f"did not come: {what}")
+            time.sleep(0.002)
+
+    def status(self):
+        code = self.process.popen.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def said(self, line):
+        """Return how often the command has said this line."""
+        with contextlib.suppress(BlockingIOError):
+            self.text += os.read(self.events, 65536)
+        self.drain()
+        return self.text.decode().split("\n").count(str(line))
+
+    def drain(self):
+        """Read what is on the terminal, which may not fill up."""
+        if self.tty:
+            with contextlib.suppress(OSError):
+                os.read(self.master, 65536)
+
+    def tell(self, word):
+        os.write(self.control, word.encode() + b"\n")
+
+    def injected(self):
+        """Return the lines of strace's log with a fault of strace's own."""
+        if not self.fault:
+            return []
+        lines = [x for x in self.traced().splitlines() if x.endswith("(INJECTED)")]
+        if self.fault.process == "child":  # and each line begins with its process
+            lines = [x for x in lines if not x.startswith(f"{self.init} ")]
+        return lines
+
+    def stderr(self):
+        return self.err.read_text(errors="replace")
+
+    # --- The scenario -----------------------------------------------------------------
+
+    def go(self):
+        """Run the whole scenario; return in a few words how it went, or raise Broken."""
+        with contextlib.ExitStack() as stack:
+            directory = tempfile.TemporaryDirectory(prefix="pyinit-")
+            stack.enter_context(directory)
+            self.log, self.err = (Path(directory.name, name) for name in ("log", "err"))
+            self.log.touch()
+            try:
+                self.start(stack)
+                self.scenario()
+                return self.verdict()
+            except Broken as error:
+                raise Broken(self.report(error)) from None
+
+    def report(self, error):
+        fault = self.fault or self.rules or "no fault"
+        log = self.traced().splitlines()[-30:]
+        return "\n".join(
+            [
+                f"{error}",
+                f"mode: {self.mode.name}, {fault}",
+                f"status: {self.status()}, the command said: {self.text.split()}",
+                f"stderr: {self.stderr()}",
+                f"injected: {self.injected()}",
+                *log,
+            ]
+        )
+
+    def start(self, stack):
+        """Start pyinit behind its gate, attach strace, and open the gate."""
+
+        read, self.control = os.pipe()
+        self.events, write = os.pipe()
+        ours, theirs = [self.control, self.events], [read, write]
+        os.set_blocking(self.events, False)
+        words = [tool("timeout"), "-s", "KILL", "120", *namespace(), "--"]
+        words += ROOT_LAYOUTS[self.mode.layout]
+        words += ["sh", "-c", GATE, "sh", str(read), str(write)]
+        if self.rules:
+            words += [*REFUSE, *self.rules, "--"]
+        # By its name, and in the second directory of PATH: the first execve that strace
+        # counts is for nothing, so that a fault in the child's first one is not one here.
+        place, name = os.path.split(PYINIT[0])
+        path = ["/no/such/directory", place, os.environ["PATH"]]
+        words += [name, *PYINIT[1:], *self.mode.options, "--", *self.mode.command]
+        if self.mode.command == tuple(PATIENT):
+            words += [str(read), str(write)]
+        kwargs = {"stdout": subprocess.DEVNULL, "pass_fds": theirs}
+        if self.tty:
+            self.master, slave = pty.openpty()
+            os.set_blocking(self.master, False)
+            kwargs.update(stdin=slave, stdout=slave)
+            ours.append(self.master)
+            theirs.append(slave)
+        with open(self.err, "wb") as err:
+            # No LANG: Python puts LC_CTYPE into the environment, which is to be undone.
+            env = {"PATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+            self.process = Process(words, env=env, stderr=err, **kwargs)
+        for end in theirs:
+            os.close(end)
+        for end in ours:
+            stack.callback(os.close, end)
+        stack.callback(self.process.clean)
+        self.wait(lambda: self.said("gate"), "the gate")
+        depth = 3 if self.mode.layout in ("not PID 1", "job") else 2
+        self.init = self.process.pid
+        for _ in range(depth):
+            (self.init,) = children(self.init)
+        if self.fault or self.trace:
+            self.attach(stack)
+        self.tell("go")
+
+    def attach(self, stack):
+        words = [word for word in strace() if word not in ("-qq", "/dev/null", "-o")]
+        if not self.trace:
+            calls = f"{self.fault.call},rt_sigprocmask"
+            words += ["-e", f"trace={calls}"]
+            words += ["-e", "inject={1}:error={3}:when={2}".format(*self.fault)]
+            if self.fault.process == "pyinit":
+                words.remove("-f")
+        words += ["-n", "-o", str(self.log), "-p", str(self.init)]
+        self.strace = subprocess.Popen(words, stderr=subprocess.PIPE)
+        stack.callback(self.detach)
+        line = self.strace.stderr.readline()
+        if b"attached" not in line:
+            raise Broken(f"strace: {line.decode()}")
+
+    def detach(self):
+        if self.strace:
+            self.strace.terminate()
+            self.strace.wait()
+            self.strace.stderr.close()
+            self.strace = None
+
+    def scenario(self):
+        """Lead the command, if it runs, through everything, to its end."""
+        ready = functools.partial(self.said, "ready")
+        self.wait(lambda: ready() or self.status() is not None, "ready", ending=True)
+        if not ready():
+            return
+        self.command = children(self.init)[0]
+        if self.fault and self.fault.process == "child":
+            self.detach()  # it has had its fault, and the command is not to have one
+        self.signal(signal.SIGUSR1)
+        self.do("orphan")
+        if self.tty:
+            self.event(lambda: self.type("\3"), signal.SIGINT)
+            self.event(lambda: self.type("\x1a"), signal.SIGCONT)
+        self.stop()
+        self.do("orphan")
+        self.signal(signal.SIGUSR2)
+        self.signal(signal.SIGHUP)
+        if self.mode.layout in ("PID 1", "leader"):
+            self.wait(lambda: not self.zombies(), "no zombie")
+        if "--grace" in self.mode.options:
+            self.do("leave")
+        self.tell("exit")
+        self.wait(lambda: self.status() is not None, "the end", ending=True)
+
+    def traced(self):
+        return self.log.read_text(errors="replace")
+
+    def zombies(self):
+        return [pid for pid in children(self.init) if state(pid) == "Z"]
+
+    def do(self, word):
+        before = self.said(word)
+        self.tell(word)
+        self.wait(lambda: self.said(word) > before, word)
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def signal(self, number):
+        self.event(lambda: os.kill(self.init, number), number)
+
+    def event(self, cause, number):
+        """Do what lets the command say number; only the fault itself may prevent it."""
+        number = int(number)
+        before, faults = self.said(number), len(self.injected())
+        cause()
+
+        def lost():
+            mine = len(self.injected()) > faults and self.fault.call in MAY_LOSE
+            return mine or "kill" in self.refused
+
+        self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
+        if self.said(number) == before:
+            self.notes.append("one signal not passed on")
+            if number == signal.SIGCONT:
+                self.resume()
+
+    def resume(self):
+        """Continue from outside what a lost signal has left stopped."""
+        if "kill" in self.refused:
+            os.kill(self.command, signal.SIGCONT)
+        else:
+            self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+
+    def stop(self):
+        """Send SIGTSTP, which is to stop the command and pyinit, then SIGCONT."""
+        if self.mode.layout == "job":  # whose shell resumes it at once
+            self.event(lambda: os.kill(self.init, signal.SIGTSTP), signal.SIGCONT)
+            return
+        faults, stops = len(self.injected()), self.stops()
+        os.kill(self.init, signal.SIGTSTP)
+        # With -c it is in our group, where nobody could resume it.
+        spared = "-c" in self.mode.options
+
+        def lost():
+            return "kill" in self.refused or len(self.injected()) > faults
+
+        def stopped():
+            if self.trace:  # the command is traced too, and its state is not T but t
+                return self.stops() > stops + (not spared)
+            return spared or state(self.command) == "T"
+
+        def through():
+            """Tell whether pyinit is done with it, so that no SIGCONT comes too close."""
+            if (
+                self.strace
+            ):  # which lets a PID 1 be stopped that nothing else could stop
+                return self.stops() > stops
+            text = Path(f"/proc/{self.init}/status").read_text()
+            pending = int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1
+            return state(self.init) == "T" or (state(self.init) == "S" and not pending)
+
+        self.wait(lambda: lost() or (stopped() and through()), "the stop")
+        self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+
+    def stops(self):
+        """Return how many stops strace has seen."""
+        return self.traced().count("--- stopped by ")
+
+    # --- What came of it --------------------------------------------------------------
+
+    def verdict(self):
+        self.detach()
+        self.calls = self.traced()
+        status, lines = self.status(), self.stderr().splitlines()
+        strangers = [line for line in lines if not line.startswith("[pyinit] ")]
+        if strangers:
+            raise Broken("lines that are not pyinit's")
+        if self.fault and not self.injected():
+            return "not reached"
+        if not self.said("ready"):
+            if status not in (125, 126, 127):
+                raise Broken("not 125, 126 or 127")
+            # With -v there is more to say; and where it could not say it there is nothing.
+            right = len(lines) == 1 or (lines and "-v" in self.mode.options)
+            if not right and not (self.fault and self.fault.call == "write"):
+                raise Broken("not one line")
+            return f"status {status}"
+        if status != 7:
+            raise Broken("not the command's status")
+        if lines and "-v" not in self.mode.options:
+            raise Broken("it says something without -v")
+        return self.notes[0] if self.notes else "works"
+
+
+# --- Which calls there are --------------------------------------------------------------
+
+
+def parse(log):
+    """Read a log of strace -f -n.
+
+    Return {pid: [[call, its arguments and result]]}, in the order of their first calls, and
+    {call: the kernel's number of it}.
+    """
+    found, numbers = collections.defaultdict(list), {}
+    for line in log.splitlines():
+        begun = re.match(r"(\d+) +\[ *(\d+)\] (\w+)\((.*)", line)
+        ended = re.match(r"(\d+) +\[ *\d+\] <\.\.\. \w+ resumed>(.*)", line)
+        if begun:
+            pid, number, call, rest = begun.groups()
+            numbers[call] = int(number)
+            found[int(pid)].append([call, rest])
+        elif ended:
+            found[int(ended.group(1))][-1][1] += ended.group(2)
+    return found, numbers
+
+
+def first(sequence, wanted, otherwise=None):
+    """Return the place of the first [call, rest] for which wanted(call, rest) is true."""
+    return next((n for n, one in enumerate(sequence) if wanted(*one)), otherwise)
+
+
+@functools.lru_cache(None)
+def discover(mode):
+    """Trace a run; return its [(process, call, number, rest, forked)] and {call: the kernel's}.
+
+    rest is the call's arguments and result; forked tells whether pyinit has forked by then.
+    """
+    run = Run(mode, trace=True)
+    run.go()
+    processes, numbers = parse(run.calls)
+    ours, child, *_ = processes.values()
+    fork = first(ours, lambda call, rest: call in FORKS and "SIGCHLD" in rest)
+    # musl's own blocking of signals is undone each time, and pyinit's is not.
+    masks = [n for n, (call, _) in enumerate(ours[:fork]) if call == "rt_sigprocmask"]
+    undone = [n for n in masks if ours[n][1].startswith("SIG_SETMASK")]
+    start = min(n for n in masks if n > max(undone, default=0))
+    found, counts = [], collections.Counter()
+    for n, (call, rest) in enumerate(ours):
+        counts[call] += 1
+        if n >= start:
+            found.append(("pyinit", call, counts[call], rest, n > fork))
+    mine = [one[1:3] for one in found]
+    end = first(child, lambda call, rest: call == "execve" and rest.endswith("= 0"))
+    counts.clear()
+    for call, rest in child if end is None else child[: end + 1]:
+        counts[call] += 1
+        # strace counts in each process, so that pyinit's own would fail in the same run,
+        # and that may only happen while its interpreter starts.
+        if (call, counts[call]) not in mine:
+            found.append(("child", call, counts[call], rest, True))
+    return found, numbers
+
+
+FORKS = ("clone", "clone3", "fork", "vfork")
+
+
+def cases(mode):
+    """Return the cases of a mode, and the calls that neither table knows."""
+    found, unknown = [], set()
+    for process, call, number, rest, forked in discover(mode)[0]:
+        # What comes before fork and has to do with no option is alike in all modes; and a
+        # command that is not found is here for the line that the child writes.
+        alike = not forked and mode.name != "default" and call not in ("ioctl", *FORKS)
+        if alike or (mode.name == "not found" and call != "write"):
+            continue
+        if call not in ERRORS and call not in LEFT_OUT:
+            unknown.add(call)
+        for error in ERRORS.get(call, ()):
+            # A group can have gone, but neither pyinit itself nor a child that is unreaped.
+            if (call, error) != ("kill", "ESRCH") or rest.startswith("-"):
+                found.append(Case(mode, Fault(process, call, number, error)))
+    return found, unknown
+
+
+def attempt(case):
+    """Run a case; return (case, what happened, what was wrong)."""
+    try:
+        return case, Run(case.mode, case.fault).go(), ""
+    except Broken as error:
+        return case, "broken", str(error)
+
+
+def all_cases(modes=MODES.values()):
+    found, unknown = [], set()
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        for some, strange in pool.map(cases, modes):
+            found += some
+            unknown |= strange
+    return found, unknown
+
+
+def attempt_all(chosen):
+    """Yield what attempt() returns, as it comes."""
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        for done in concurrent.futures.as_completed(
+            [pool.submit(attempt, case) for case in chosen]
+        ):
+            yield done.result()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--call", action="append")
+    parser.add_argument("--list", action="store_true")
+    words = parser.parse_args()
+    found, unknown = all_cases([MODES[name] for name in words.mode or MODES])
+    if words.call:
+        found = [case for case in found if case.fault.call in words.call]
+    if words.list:
+        print(collections.Counter((c.mode.name) for c in found))
+        print(collections.Counter((c.fault.call) for c in found))
+        print(len(found), unknown)
+        return
+    started = time.monotonic()
+    counts = collections.Counter()
+    for case, outcome, wrong in attempt_all(found):
+        counts[case.fault.process, case.fault.call, case.fault.error, outcome] += 1
+        if wrong:
+            print(wrong, end="\n\n", file=sys.stderr)
+    for row, count in sorted(counts.items()):
+        print(*row, count, sep=" | ")
+    print(len(found), time.monotonic() - started, unknown)
+
+
+if __name__ == "__main__":
+    main()
