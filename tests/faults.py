@@ -248,7 +248,7 @@ class Run:
                 self.start(stack)
                 self.scenario()
                 return self.verdict()
-            except Broken as error:
+            except (Broken, OSError) as error:  # OSError: it has gone while we look at it
                 raise Broken(self.report(error)) from None
 
     def report(self, error):
@@ -406,25 +406,23 @@ class Run:
         # With -c it is in our group, where nobody could resume it.
         spared = "-c" in self.mode.options
 
-        def lost():
-            return "kill" in self.refused or len(self.injected()) > faults
-
         def stopped():
+            mine = len(self.injected()) > faults and self.fault.call in MAY_LOSE
+            if spared or mine or "kill" in self.refused:
+                return True
             if self.trace:  # the command is traced too, and its state is not T but t
-                return self.stops() > stops + (not spared)
-            return spared or state(self.command) == "T"
+                return self.stops() > stops + 1
+            return state(self.command) == "T"
 
         def through():
             """Tell whether pyinit is done with it, so that no SIGCONT comes too close."""
-            if (
-                self.strace
-            ):  # which lets a PID 1 be stopped that nothing else could stop
-                return self.stops() > stops
             text = Path(f"/proc/{self.init}/status").read_text()
-            pending = int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1
-            return state(self.init) == "T" or (state(self.init) == "S" and not pending)
+            if int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1:
+                return False
+            # strace lets a PID 1 be stopped, that nothing else could stop, with a state of t.
+            return state(self.init) in ("T", "S") or self.stops() > stops
 
-        self.wait(lambda: lost() or (stopped() and through()), "the stop")
+        self.wait(lambda: stopped() and through(), "the stop")
         self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
 
     def stops(self):
