@@ -23,6 +23,7 @@ import functools
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from support import (
     DEADLINE,
     PROGRAMS,
     PYINIT,
+    PYINIT_FILE,
     PYTHON,
     Process,
     children,
@@ -138,6 +140,7 @@ MAY_LOSE = ("kill", "mmap", "mremap")
 
 PATIENT = [*PYTHON, str(PROGRAMS / "patient.py")]
 REFUSE = [*PYTHON, str(PROGRAMS / "refuse.py")]
+NO_MEMORY = [*PYTHON, str(PROGRAMS / "nomemory.py")]
 GATE = 'echo gate >/proc/self/fd/$2; read go </proc/self/fd/$1; shift 2; exec "$@"'
 # With -m, dash gives each job a process group and the terminal, as a shell does at its
 # prompt; it resumes what was stopped by SIGSTOP or SIGTSTP. (bash needs a prompt for it.)
@@ -179,14 +182,22 @@ class Broken(Exception):
 class Run:
     """One run of pyinit in a mode, with at most one fault, through the whole scenario."""
 
-    def __init__(self, mode, fault=None, refused=(), trace=False):
-        """Take the fault that strace is to inject, or what seccomp is to refuse.
+    def __init__(
+        self, mode, fault=None, refused=(), memory=None, limit=None, trace=False
+    ):
+        """Take at most one of what is to happen.
 
-        refused has (name, "CALL:ERROR…") for refuse.py; trace is for discover() alone.
+        fault: what strace is to inject
+        refused: (names of calls, rules for refuse.py), the calls that seccomp refuses
+        memory: (N, who), where nomemory.py is to raise MemoryError
+        limit: which of pyinit's resource limits is 0 once the command runs
+        trace: for discover(), to trace all
         """
-        self.mode, self.fault, self.trace = mode, fault, trace
-        self.refused = [name for name, _ in refused]
-        self.rules = [rule for _, rule in refused]
+        self.mode, self.fault, self.memory, self.trace = mode, fault, memory, trace
+        self.refused, self.rules = refused or ((), ())
+        self.limit = limit
+        # Out of memory, it may have forgotten what it was about to do.
+        self.may_lose = bool(memory) or (fault and fault.call in MAY_LOSE)
         self.lines, self.text, self.notes = [], b"", []
         self.strace = self.command = None
         self.tty = mode.layout in ("leader", "job")
@@ -224,7 +235,9 @@ class Run:
         os.write(self.control, word.encode() + b"\n")
 
     def injected(self):
-        """Return the lines of strace's log with a fault of strace's own."""
+        """Return the lines of strace's log with a fault of strace's own, or the like."""
+        if self.memory:
+            return self.traced().splitlines()
         if not self.fault:
             return []
         lines = [x for x in self.traced().splitlines() if x.endswith("(INJECTED)")]
@@ -248,11 +261,14 @@ class Run:
                 self.start(stack)
                 self.scenario()
                 return self.verdict()
-            except (Broken, OSError) as error:  # OSError: it has gone while we look at it
+            except (
+                Broken,
+                OSError,
+            ) as error:  # OSError: it has gone while we look at it
                 raise Broken(self.report(error)) from None
 
     def report(self, error):
-        fault = self.fault or self.rules or "no fault"
+        fault = self.fault or self.rules or self.memory or self.limit or "no fault"
         log = self.traced().splitlines()[-30:]
         return "\n".join(
             [
@@ -275,13 +291,16 @@ class Run:
         words = [tool("timeout"), "-s", "KILL", "120", *namespace(), "--"]
         words += ROOT_LAYOUTS[self.mode.layout]
         words += ["sh", "-c", GATE, "sh", str(read), str(write)]
-        if self.rules:
-            words += [*REFUSE, *self.rules, "--"]
         # By its name, and in the second directory of PATH: the first execve that strace
         # counts is for nothing, so that a fault in the child's first one is not one here.
         place, name = os.path.split(PYINIT[0])
         path = ["/no/such/directory", place, os.environ["PATH"]]
-        words += [name, *PYINIT[1:], *self.mode.options, "--", *self.mode.command]
+        init = [name, *PYINIT[1:]]
+        if self.memory:
+            init = [*NO_MEMORY, *map(str, self.memory), str(self.log), str(PYINIT_FILE)]
+        if self.rules:
+            words += [*REFUSE, *self.rules, "--"]
+        words += [*init, *self.mode.options, "--", *self.mode.command]
         if self.mode.command == tuple(PATIENT):
             words += [str(read), str(write)]
         kwargs = {"stdout": subprocess.DEVNULL, "pass_fds": theirs}
@@ -340,6 +359,10 @@ class Run:
         self.command = children(self.init)[0]
         if self.fault and self.fault.process == "child":
             self.detach()  # it has had its fault, and the command is not to have one
+        if self.limit:
+            limit = getattr(resource, self.limit)
+            hard = resource.prlimit(self.init, limit)[1]
+            resource.prlimit(self.init, limit, (0, hard))
         self.signal(signal.SIGUSR1)
         self.do("orphan")
         if self.tty:
@@ -380,7 +403,7 @@ class Run:
         cause()
 
         def lost():
-            mine = len(self.injected()) > faults and self.fault.call in MAY_LOSE
+            mine = len(self.injected()) > faults and self.may_lose
             return mine or "kill" in self.refused
 
         self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
@@ -407,7 +430,7 @@ class Run:
         spared = "-c" in self.mode.options
 
         def stopped():
-            mine = len(self.injected()) > faults and self.fault.call in MAY_LOSE
+            mine = len(self.injected()) > faults and self.may_lose
             if spared or mine or "kill" in self.refused:
                 return True
             if self.trace:  # the command is traced too, and its state is not T but t
@@ -438,7 +461,7 @@ class Run:
         strangers = [line for line in lines if not line.startswith("[pyinit] ")]
         if strangers:
             raise Broken("lines that are not pyinit's")
-        if self.fault and not self.injected():
+        if (self.fault or self.memory) and not self.injected():
             return "not reached"
         if not self.said("ready"):
             if status not in (125, 126, 127):
@@ -535,30 +558,26 @@ def cases(mode):
     return found, unknown
 
 
-def attempt(case):
+def attempt(case, **happens):
     """Run a case; return (case, what happened, what was wrong)."""
     try:
-        return case, Run(case.mode, case.fault).go(), ""
+        return case, Run(case.mode, case.fault, **happens).go(), ""
     except Broken as error:
         return case, "broken", str(error)
 
 
-def all_cases(modes=MODES.values()):
-    found, unknown = [], set()
+def attempt_without_memory(mode, n, who):
+    return attempt(Case(mode, None), memory=(n, who))
+
+
+def each(function, jobs):
+    """Call function(*job) for each job, some at once; return what it returns, in order."""
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for some, strange in pool.map(cases, modes):
-            found += some
-            unknown |= strange
-    return found, unknown
+        return list(pool.map(lambda job: function(*job), jobs))
 
 
 def attempt_all(chosen):
-    """Yield what attempt() returns, as it comes."""
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for done in concurrent.futures.as_completed(
-            [pool.submit(attempt, case) for case in chosen]
-        ):
-            yield done.result()
+    return each(attempt, [[case] for case in chosen])
 
 
 def main():
@@ -567,7 +586,10 @@ def main():
     parser.add_argument("--call", action="append")
     parser.add_argument("--list", action="store_true")
     words = parser.parse_args()
-    found, unknown = all_cases([MODES[name] for name in words.mode or MODES])
+    found, unknown = [], set()
+    for some, strange in each(cases, [[MODES[name]] for name in words.mode or MODES]):
+        found += some
+        unknown |= strange
     if words.call:
         found = [case for case in found if case.fault.call in words.call]
     if words.list:
