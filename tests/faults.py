@@ -35,7 +35,6 @@ from support import (
     DEADLINE,
     PROGRAMS,
     PYINIT,
-    PYINIT_FILE,
     PYTHON,
     Process,
     children,
@@ -297,7 +296,7 @@ class Run:
         path = ["/no/such/directory", place, os.environ["PATH"]]
         init = [name, *PYINIT[1:]]
         if self.memory:
-            init = [*NO_MEMORY, *map(str, self.memory), str(self.log), str(PYINIT_FILE)]
+            init = [*NO_MEMORY, *map(str, self.memory), str(self.log), PYINIT[-1]]
         if self.rules:
             words += [*REFUSE, *self.rules, "--"]
         words += [*init, *self.mode.options, "--", *self.mode.command]

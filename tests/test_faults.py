@@ -18,7 +18,6 @@ import pytest
 from faults import MODES, Run
 from support import (
     PYINIT,
-    PYINIT_FILE,
     PYTHON,
     REPORTER,
     as_user,
@@ -159,29 +158,26 @@ def test_nothing_is_left_once_the_command_runs(name, limit):
     assert Run(MODES[name], limit=limit).go() == "works"
 
 
-def lines_without_memory(name, who, step, start=1):
-    """Try a MemoryError at one line of step, up to the last; return the outcomes."""
-    outcomes = []
-    while True:
-        jobs = [(MODES[name], n, who) for n in range(start, start + 40 * step, step)]
-        done = faults.each(faults.attempt_without_memory, jobs)
-        outcomes += [one for one in done if one[1] != "not reached"]
-        if [one for one in done if one[1] == "not reached"]:
-            return outcomes
-        start += 40 * step
-
-
 @pytest.mark.parametrize("who", ["before", "pyinit", "child"])
 @pytest.mark.parametrize(
     "name", ["default", "terminal, PID 1", "--grace", "-v"] if FULL else ["default"]
 )
 def test_python_has_no_memory(name, who):
-    """Where MemoryError is raised at any one line, the rule is the same.
+    """Whichever call that pyinit makes raises MemoryError, once, the rule is the same.
 
     It is not what happens: once pyinit waits, what it does fits into what it has (the test
     above). That it could happen is enough: with RLIMIT_DATA, or without overcommitment.
     """
-    outcomes = lines_without_memory(name, who, 1 if FULL else 29)
+    step, some, n = (1, 32, 1) if FULL else (17, 4, 1)
+    outcomes, over = [], False
+    while not over:
+        numbers = range(n, n + some * step, step)
+        done = faults.each(
+            faults.attempt_without_memory, [(MODES[name], n, who) for n in numbers]
+        )
+        outcomes += [one for one in done if one[1] != "not reached"]
+        over = len(outcomes) == 0 or done[-1][1] == "not reached"
+        n += some * step
     assert outcomes
     check(outcomes)
 
@@ -223,7 +219,7 @@ def public():
     """A directory that every user can enter, wherever pytest's own is; pyinit in it."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="pyinit-") as name:
         os.chmod(name, 0o755)
-        shutil.copy(PYINIT_FILE, name)
+        shutil.copy(PYINIT[-1], Path(name, "pyinit.py"))
         os.chmod(Path(name, "pyinit.py"), 0o755)
         yield Path(name)
 

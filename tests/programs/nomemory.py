@@ -1,9 +1,10 @@
-"""Run pyinit.py, and let Python be out of memory at one place of it, once.
+"""Run pyinit.py, and let Python be out of memory in one call that it makes, once.
 
-Usage: nomemory.py N WHO MARK pyinit.py [word …]. MemoryError is raised at the Nth line that
-is run, counted for WHO is "before" from the moment when signals are blocked (in functions
-alone), for "pyinit" from fork on, for "child" in the forked child. The file MARK then has
-the place. If there is no Nth line, nothing is raised and MARK stays as it is.
+Usage: nomemory.py N WHO MARK pyinit.py [word …]. The Nth call of a function, Python's or C's,
+that pyinit.py makes raises MemoryError. WHO says from when on they are counted: "before"
+from the moment when signals are blocked (in functions alone), "pyinit" from fork on, "child"
+in the forked child. The file MARK then has the place. If there is no Nth call, nothing is
+raised and MARK stays as it is. os._exit() is left out: it allocates nothing.
 """
 
 import os
@@ -23,8 +24,8 @@ def fork():
 
 
 def counts(code):
-    """Tell whether a line of this code, that is to be run now, is one of those asked for."""
-    if state["part"] != who:
+    """Tell whether a call from this code is one of those asked for."""
+    if code.co_filename != path or state["part"] != who:
         return False
     if who != "before":
         return True
@@ -32,21 +33,22 @@ def counts(code):
     return inside and bool(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 
 
-def trace(frame, event, arg):
-    if frame.f_code.co_filename != path:
-        return None
-    if event == "line" and counts(frame.f_code):
+def profile(frame, event, arg):
+    if event == "call":
+        frame = frame.f_back
+    elif event != "c_call" or arg is os._exit:
+        return
+    if frame and counts(frame.f_code):
         state["left"] -= 1
         if not state["left"]:
-            sys.settrace(None)
+            sys.setprofile(None)
             with open(mark, "w") as file:
                 file.write("%s, line %d" % (frame.f_code.co_name, frame.f_lineno))
             raise MemoryError
-    return trace
 
 
 os.fork = fork
 with open(path, "rb") as file:
     program = compile(file.read(), path, "exec")
-sys.settrace(trace)
+sys.setprofile(profile)
 exec(program, {"__name__": "__main__", "__file__": path})
