@@ -1,8 +1,9 @@
 """Let each system call that pyinit makes fail, one at a time, and see what happens.
 
-    python3 tests/faults.py [--mode NAME] [--call NAME] [--workers N]
+    python3 tests/faults.py [--mode NAME] [--call NAME]
 
-prints a table: calls, errors, modes, and what happened. tests/test_faults.py runs the same.
+prints a table: calls, errors, modes, and what happened; what broke the rule goes to stderr.
+It needs pytest, for support.py. tests/test_faults.py runs the same.
 
 Which calls are made is not listed here, it is found by tracing a run of each mode; here is
 what Linux can answer to them. A case is one call of one process (pyinit from its first
@@ -132,6 +133,12 @@ LEFT_OUT = {
     "setitimer": "only EINVAL and EFAULT",
     "times": "only EFAULT",
 }
+# Only these have to do with options, with being PID 1, or with a terminal: each mode tries
+# them, and all others are tried in the default mode alone.
+DIFFER = (
+    *("getpgid", "ioctl", "kill", "rt_sigtimedwait", "setpgid", "setsid"),
+    *("wait4", "waitid", "write"),
+)
 # A fault of these may cost the one signal that is at hand.
 MAY_LOSE = ("kill", "mmap", "mremap")
 
@@ -506,9 +513,9 @@ def first(sequence, wanted, otherwise=None):
 
 @functools.lru_cache(None)
 def discover(mode):
-    """Trace a run; return its [(process, call, number, rest, forked)] and {call: the kernel's}.
+    """Trace a run; return its [(process, call, number, rest)] and {call: the kernel's}.
 
-    rest is the call's arguments and result; forked tells whether pyinit has forked by then.
+    rest is the call's arguments and its result, as strace prints them.
     """
     run = Run(mode, trace=True)
     run.go()
@@ -523,7 +530,7 @@ def discover(mode):
     for n, (call, rest) in enumerate(ours):
         counts[call] += 1
         if n >= start:
-            found.append(("pyinit", call, counts[call], rest, n > fork))
+            found.append(("pyinit", call, counts[call], rest))
     mine = [one[1:3] for one in found]
     end = first(child, lambda call, rest: call == "execve" and rest.endswith("= 0"))
     counts.clear()
@@ -532,7 +539,7 @@ def discover(mode):
         # strace counts in each process, so that pyinit's own would fail in the same run,
         # and that may only happen while its interpreter starts.
         if (call, counts[call]) not in mine:
-            found.append(("child", call, counts[call], rest, True))
+            found.append(("child", call, counts[call], rest))
     return found, numbers
 
 
@@ -542,15 +549,14 @@ FORKS = ("clone", "clone3", "fork", "vfork")
 def cases(mode):
     """Return the cases of a mode, and the calls that neither table knows."""
     found, unknown = [], set()
-    for process, call, number, rest, forked in discover(mode)[0]:
-        # What comes before fork and has to do with no option is alike in all modes; and a
-        # command that is not found is here for the line that the child writes.
-        alike = not forked and mode.name != "default" and call not in ("ioctl", *FORKS)
-        if alike or (mode.name == "not found" and call != "write"):
-            continue
+    for process, call, number, rest in discover(mode)[0]:
+        if mode.name == "not found":  # it is here for the line that the child writes
+            wanted = (process, call) == ("child", "write")
+        else:
+            wanted = mode.name == "default" or call in DIFFER
         if call not in ERRORS and call not in LEFT_OUT:
             unknown.add(call)
-        for error in ERRORS.get(call, ()):
+        for error in ERRORS.get(call, ()) if wanted else ():
             # A group can have gone, but neither pyinit itself nor a child that is unreaped.
             if (call, error) != ("kill", "ESRCH") or rest.startswith("-"):
                 found.append(Case(mode, Fault(process, call, number, error)))
@@ -579,32 +585,47 @@ def attempt_all(chosen):
     return each(attempt, [[case] for case in chosen])
 
 
+def table(outcomes):
+    """Return the lines of a Markdown table: calls, errors, modes, what happened."""
+    rows = collections.defaultdict(lambda: (set(), collections.Counter()))
+    for case, outcome, _ in outcomes:
+        fault = case.fault
+        modes, happened = rows[fault.process, fault.call, fault.error]
+        modes.add(case.mode.name)
+        happened[outcome] += 1
+    # Errors that had the same effect share a line.
+    lines = collections.defaultdict(list)
+    for (process, call, error), (modes, happened) in sorted(rows.items()):
+        what = ", ".join(f"{each}: {happened[each]}" for each in sorted(happened))
+        lines[process, call, len(modes), what].append(error)
+    yield "| process | call | errors | modes | what happened, how often with each error |"
+    yield "|---|---|---|---|---|"
+    for (process, call, modes, what), errors in lines.items():
+        yield f"| {process} | {call} | {' '.join(errors)} | {modes} | {what} |"
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mode", action="append", choices=MODES)
     parser.add_argument("--call", action="append")
-    parser.add_argument("--list", action="store_true")
     words = parser.parse_args()
     found, unknown = [], set()
     for some, strange in each(cases, [[MODES[name]] for name in words.mode or MODES]):
-        found += some
+        found += [x for x in some if not words.call or x.fault.call in words.call]
         unknown |= strange
-    if words.call:
-        found = [case for case in found if case.fault.call in words.call]
-    if words.list:
-        print(collections.Counter((c.mode.name) for c in found))
-        print(collections.Counter((c.fault.call) for c in found))
-        print(len(found), unknown)
-        return
     started = time.monotonic()
-    counts = collections.Counter()
-    for case, outcome, wrong in attempt_all(found):
-        counts[case.fault.process, case.fault.call, case.fault.error, outcome] += 1
-        if wrong:
-            print(wrong, end="\n\n", file=sys.stderr)
-    for row, count in sorted(counts.items()):
-        print(*row, count, sep=" | ")
-    print(len(found), time.monotonic() - started, unknown)
+    outcomes = attempt_all(found)
+    for line in table(outcomes):
+        print(line)
+    broken = [wrong for _, _, wrong in outcomes if wrong]
+    print(f"\n{len(found)} faults in {time.monotonic() - started:.0f} s,")
+    print(f"{len(broken)} of them broke the rule.")
+    print(*broken, sep="\n\n", file=sys.stderr)
+    if unknown:
+        print(f"Not in the table of errors: {', '.join(unknown)}", file=sys.stderr)
+    sys.exit(bool(broken or unknown))
 
 
 if __name__ == "__main__":
