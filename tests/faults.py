@@ -1,0 +1,634 @@
+"""Let each system call that pyinit makes fail, one at a time, and see what happens.
+
+    python3 tests/faults.py [--mode NAME] [--call NAME]
+
+prints a table: calls, errors, modes, and what happened; what broke the rule goes to stderr.
+It needs pytest, for support.py. tests/test_faults.py runs the same.
+
+Which calls are made is not listed here, it is found by tracing a run of each mode; here is
+what Linux can answer to them. A case is one call of one process (pyinit from its first
+rt_sigprocmask on, its child from fork to exec) with one error, in one mode. strace makes
+the call fail. It stands outside of the PID namespace, so that it is no child of PID 1's,
+and pyinit is held at a gate until strace has it.
+
+What must hold, by the design: either the command does not run, and there is one line on
+stderr and status 125, 126 or 127; or it runs, and then pyinit lives as long as it does,
+reaps orphans, passes the next signal on, and ends with the command's own status.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from support import (
+    DEADLINE,
+    PROGRAMS,
+    PYINIT,
+    PYTHON,
+    Process,
+    children,
+    field,
+    namespace,
+    state,
+    strace,
+    tool,
+)
+
+WORKERS = int(os.environ.get("PYINIT_FAULTS_WORKERS", "4"))
+
+# --- What Linux can answer --------------------------------------------------------------
+
+# A security profile (seccomp's, AppArmor's, SELinux's, Landlock's) that refuses a call says
+# EPERM or EACCES, and a container engine's for a call that it does not know ENOSYS.
+PROFILE = ("EPERM", "EACCES")
+FILE = (*PROFILE, "ENOENT", "EIO", "ENOMEM", "ESTALE")
+OPEN = (*FILE, "EMFILE", "ENFILE", "EINTR")
+ERRORS = {
+    "access": FILE,
+    "chdir": FILE,
+    "clone": (*PROFILE, "EAGAIN", "ENOMEM", "ENOSYS"),
+    "close": ("EIO", "EINTR", "ENOSPC"),
+    "close_range": (*PROFILE, "ENOSYS"),
+    "dup": (*PROFILE, "EMFILE"),
+    "execve": (
+        *OPEN,
+        *("E2BIG", "EAGAIN", "EISDIR", "ELIBBAD", "ELOOP", "ENAMETOOLONG", "ENODEV"),
+        *("ENOEXEC", "ENOTDIR", "ETIMEDOUT", "ETXTBSY"),
+    ),
+    "fcntl": (*PROFILE, "EMFILE"),
+    "fstat": (*PROFILE, "EIO", "ENOMEM", "ESTALE"),
+    "getdents64": (*PROFILE, "ENOENT", "EIO", "ENOMEM"),
+    "getpgid": PROFILE,  # SELinux and Smack have a hook in it
+    "getrandom": ("EAGAIN", "ENOSYS"),
+    "ioctl": (*PROFILE, "ENOTTY", "EIO"),
+    "kill": (*PROFILE, "ESRCH"),
+    "lseek": ("ESPIPE", "EIO"),
+    "mmap": ("ENOMEM",),
+    "mprotect": ("ENOMEM",),
+    "mremap": ("ENOMEM",),
+    "munmap": ("ENOMEM",),
+    "newfstatat": FILE,
+    "openat": OPEN,
+    "read": ("EIO", "EINTR", "ENOMEM", "ESTALE"),
+    "readlink": FILE,
+    "rseq": ("ENOSYS",),
+    "rt_sigtimedwait": ("EINTR",),
+    "set_robust_list": ("ENOSYS",),
+    "setpgid": PROFILE,
+    "setsid": PROFILE,
+    "wait4": ("EINTR",),
+    "waitid": ("EINTR",),
+    "write": (*PROFILE, "EPIPE", "EIO", "EAGAIN", "EINTR", "ENOSPC", "EFBIG"),
+}
+for old, new in (
+    ("access", "faccessat"),
+    ("access", "faccessat2"),
+    ("clone", "clone3"),
+    ("clone", "fork"),
+    ("clone", "vfork"),
+    ("mmap", "madvise"),
+    ("newfstatat", "lstat"),
+    ("newfstatat", "stat"),
+    ("newfstatat", "statx"),
+    ("openat", "open"),
+    ("read", "pread64"),
+    ("readlink", "readlinkat"),
+):
+    ERRORS[new] = ERRORS[old]
+
+# What is left out, since no kernel that works answers anything but success to it.
+LEFT_OUT = {
+    "brk": "answers no error but the old address: see the test with too little memory",
+    "clock_gettime": "only EINVAL and EFAULT, for arguments that Python does not give",
+    "exit_group": "does not return",
+    "futex": "only what a second thread could meet",
+    "getegid": "cannot fail",
+    "geteuid": "cannot fail",
+    "getgid": "cannot fail",
+    "getitimer": "only EINVAL and EFAULT",
+    "getpgrp": "cannot fail",
+    "getpid": "cannot fail (where it did, kill() would go to everybody)",
+    "getppid": "cannot fail",
+    "gettid": "cannot fail",
+    "getuid": "cannot fail",
+    "prlimit64": "only EINVAL and EFAULT for one's own limits",
+    "restart_syscall": "strace's own, where it attaches",
+    "rt_sigaction": "only EINVAL and EFAULT; what refuses it lets no program start",
+    "rt_sigpending": "only EINVAL and EFAULT",
+    "rt_sigprocmask": "only EINVAL and EFAULT; what refuses it lets no program start",
+    "rt_sigreturn": "does not return",
+    "sched_yield": "cannot fail",
+    "setitimer": "only EINVAL and EFAULT",
+    "times": "only EFAULT",
+}
+# Only these have to do with options, with being PID 1, or with a terminal: each mode tries
+# them, and all others are tried in the default mode alone.
+DIFFER = (
+    *("getpgid", "ioctl", "kill", "rt_sigtimedwait", "setpgid", "setsid"),
+    *("wait4", "waitid", "write"),
+)
+# A fault of these may cost the one signal that is at hand.
+MAY_LOSE = ("kill", "mmap", "mremap")
+
+# --- The modes --------------------------------------------------------------------------
+
+PATIENT = [*PYTHON, str(PROGRAMS / "patient.py")]
+REFUSE = [*PYTHON, str(PROGRAMS / "refuse.py")]
+NO_MEMORY = [*PYTHON, str(PROGRAMS / "nomemory.py")]
+GATE = 'echo gate >/proc/self/fd/$2; read go </proc/self/fd/$1; shift 2; exec "$@"'
+# With -m, dash gives each job a process group and the terminal, as a shell does at its
+# prompt; it resumes what was stopped by SIGSTOP or SIGTSTP. (bash needs a prompt for it.)
+JOB = '"$@"; while s=$?; [ $s = 147 ] || [ $s = 148 ]; do fg >/dev/null; done; exit $s'
+LAYOUTS = {  # what is PID 1, and runs pyinit
+    "PID 1": [],
+    "not PID 1": ["sh", "-c", '"$@"; exit $?', "sh"],
+    "leader": ["setsid", "--ctty"],
+    "job": ["setsid", "--ctty", "dash", "-mc", JOB, "dash"],
+}
+Mode = collections.namedtuple("Mode", "name layout options command")
+MODES = {
+    name: Mode(name, layout, tuple(options.split()), tuple(command))
+    for name, layout, options, command in (
+        ("default", "PID 1", "", PATIENT),
+        ("default, not PID 1", "not PID 1", "", PATIENT),
+        ("-c", "PID 1", "-c", PATIENT),
+        ("-c, not PID 1", "not PID 1", "-c", PATIENT),
+        ("terminal, PID 1", "leader", "", PATIENT),
+        ("terminal, a job", "job", "", PATIENT),
+        ("terminal, a job, -c", "job", "-c", PATIENT),
+        ("--grace", "PID 1", "--grace 0.3", PATIENT),
+        ("--grace, not PID 1", "not PID 1", "--grace 0.3", PATIENT),
+        ("-v", "PID 1", "-v", PATIENT),
+        ("-v --grace, not PID 1", "not PID 1", "-v --grace 0.3", PATIENT),
+        ("not found", "PID 1", "", ["/no/such/command"]),
+    )
+}
+# One fault: which process ("pyinit" or "child"), the call, the how manieth of this process
+# since the gate, and the error.
+Fault = collections.namedtuple("Fault", "process call number error")
+Case = collections.namedtuple("Case", "mode fault")
+
+
+class Broken(Exception):
+    """A rule of the design was broken, or the run got stuck."""
+
+
+class Run:
+    """One run of pyinit in a mode, with at most one fault, through the whole scenario."""
+
+    def __init__(
+        self, mode, fault=None, refused=(), memory=None, limit=None, trace=False
+    ):
+        """Take at most one of what is to happen.
+
+        fault: what strace is to inject
+        refused: (names of calls, rules for refuse.py), the calls that seccomp refuses
+        memory: (N, who), where nomemory.py is to raise MemoryError
+        limit: which of pyinit's resource limits is 0 once the command runs
+        trace: for discover(), to trace all
+        """
+        self.mode, self.fault, self.memory, self.trace = mode, fault, memory, trace
+        self.refused, self.rules = refused or ((), ())
+        self.limit = limit
+        # Out of memory, it may have forgotten what it was about to do.
+        self.may_lose = bool(memory) or (fault and fault.call in MAY_LOSE)
+        self.text, self.notes = b"", []
+        self.strace = self.command = None
+        self.tty = mode.layout in ("leader", "job")
+        self.deadline = time.monotonic() + DEADLINE
+
+    # --- What happens around it -----------------------------------------------------
+
+    def wait(self, condition, what, ending=False):
+        """Wait until condition() is true; the end of the run is no good, but if asked."""
+        while not condition():
+            if not ending and self.status() is not None and not condition():
+                raise Broken(f"ended with {self.status()} while waiting for {what}")
+            if time.monotonic() > self.deadline:
+                raise Broken(f"did not come: {what}")
+            time.sleep(0.002)
+
+    def status(self):
+        code = self.process.popen.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def said(self, line):
+        """Return how often the command has said this line."""
+        with contextlib.suppress(BlockingIOError):
+            self.text += os.read(self.events, 65536)
+        self.drain()
+        return self.text.decode().split("\n").count(str(line))
+
+    def drain(self):
+        """Read what is on the terminal, which may not fill up."""
+        if self.tty:
+            with contextlib.suppress(OSError):
+                os.read(self.master, 65536)
+
+    def tell(self, word):
+        os.write(self.control, word.encode() + b"\n")
+
+    def injected(self):
+        """Return the lines of strace's log with a fault of strace's own, or the like."""
+        if self.memory:
+            return self.traced().splitlines()
+        if not self.fault:
+            return []
+        lines = [x for x in self.traced().splitlines() if x.endswith("(INJECTED)")]
+        if self.fault.process == "child":  # and each line begins with its process
+            lines = [x for x in lines if not x.startswith(f"{self.init} ")]
+        return lines
+
+    def stderr(self):
+        return self.err.read_text(errors="replace")
+
+    # --- The scenario -----------------------------------------------------------------
+
+    def go(self):
+        """Run the whole scenario; return in a few words how it went, or raise Broken."""
+        with contextlib.ExitStack() as stack:
+            directory = tempfile.TemporaryDirectory(prefix="pyinit-")
+            stack.enter_context(directory)
+            self.log, self.err = (Path(directory.name, name) for name in ("log", "err"))
+            self.log.touch()
+            try:
+                self.start(stack)
+                self.scenario()
+                return self.verdict()
+            except (Broken, OSError) as error:  # OSError: /proc/PID has gone
+                raise Broken(self.report(error)) from None
+
+    def report(self, error):
+        fault = self.fault or self.rules or self.memory or self.limit or "no fault"
+        log = self.traced().splitlines()[-30:]
+        return "\n".join(
+            [
+                f"{error}",
+                f"mode: {self.mode.name}, {fault}",
+                f"status: {self.status()}, the command said: {self.text.split()}",
+                f"stderr: {self.stderr()}",
+                f"injected: {self.injected()}",
+                *log,
+            ]
+        )
+
+    def start(self, stack):
+        """Start pyinit behind its gate, attach strace, and open the gate."""
+        read, self.control = os.pipe()
+        self.events, write = os.pipe()
+        ours, theirs = [self.control, self.events], [read, write]
+        os.set_blocking(self.events, False)
+        layout = LAYOUTS[self.mode.layout]
+        words = [tool("timeout"), "-s", "KILL", "120", *namespace(), "--"]
+        words += [*map(tool, layout[:1]), *layout[1:]]
+        words += ["sh", "-c", GATE, "sh", str(read), str(write)]
+        # By its name, and in the second directory of PATH: the first execve that strace
+        # counts is for nothing, so that a fault in the child's first one is not one here.
+        place, name = os.path.split(PYINIT[0])
+        path = ["/no/such/directory", place or os.defpath, os.environ["PATH"]]
+        init = [name, *PYINIT[1:]]
+        if self.memory:
+            init = [*NO_MEMORY, *map(str, self.memory), str(self.log), PYINIT[-1]]
+        if self.rules:
+            words += [*REFUSE, *self.rules, "--"]
+        words += [*init, *self.mode.options, "--", *self.mode.command]
+        if self.mode.command == tuple(PATIENT):
+            words += [str(read), str(write)]
+        kwargs = {"stdout": subprocess.DEVNULL, "pass_fds": theirs}
+        if self.tty:
+            self.master, slave = pty.openpty()
+            os.set_blocking(self.master, False)
+            kwargs.update(stdin=slave, stdout=slave)
+            ours.append(self.master)
+            theirs.append(slave)
+        with open(self.err, "wb") as err:
+            # No LANG: Python puts LC_CTYPE into the environment, which is to be undone.
+            env = {"PATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+            self.process = Process(words, env=env, stderr=err, **kwargs)
+        for end in theirs:
+            os.close(end)
+        for end in ours:
+            stack.callback(os.close, end)
+        stack.callback(self.process.clean)
+        self.wait(lambda: self.said("gate"), "the gate")
+        depth = 3 if self.mode.layout in ("not PID 1", "job") else 2
+        self.init = self.process.pid
+        for _ in range(depth):
+            (self.init,) = children(self.init)
+        if self.fault or self.trace:
+            self.attach(stack)
+        self.tell("go")
+
+    def attach(self, stack):
+        """Have strace trace all of it, or make the one call fail; wait until it does."""
+        words = [strace()[0], "-f"]
+        if not self.trace:
+            calls = f"{self.fault.call},rt_sigprocmask"
+            words += ["-e", f"trace={calls}"]
+            words += ["-e", "inject={1}:error={3}:when={2}".format(*self.fault)]
+            if self.fault.process == "pyinit":
+                words.remove("-f")
+        words += ["-n", "-o", str(self.log), "-p", str(self.init)]
+        self.strace = subprocess.Popen(words, stderr=subprocess.PIPE)
+        stack.callback(self.detach)
+        line = self.strace.stderr.readline()
+        if b"attached" not in line:
+            pytest.skip(line.decode())
+
+    def detach(self):
+        if self.strace:
+            self.strace.terminate()
+            self.strace.wait()
+            self.strace.stderr.close()
+            self.strace = None
+
+    def scenario(self):
+        """Lead the command, if it runs, through everything, to its end."""
+        ready = functools.partial(self.said, "ready")
+        self.wait(lambda: ready() or self.status() is not None, "ready", ending=True)
+        if not ready():
+            return
+        self.command = children(self.init)[0]
+        if self.fault and self.fault.process == "child":
+            self.detach()  # it has had its fault, and the command is not to have one
+        if self.limit:
+            limit = getattr(resource, self.limit)
+            hard = resource.prlimit(self.init, limit)[1]
+            resource.prlimit(self.init, limit, (0, hard))
+        self.signal(signal.SIGUSR1)
+        self.do("orphan")
+        if self.tty:
+            self.event(lambda: self.type("\3"), signal.SIGINT)
+            self.event(lambda: self.type("\x1a"), signal.SIGCONT)
+        self.stop()
+        self.do("orphan")
+        self.signal(signal.SIGUSR2)
+        self.signal(signal.SIGHUP)
+        if self.mode.layout in ("PID 1", "leader"):
+            self.wait(lambda: not self.zombies(), "no zombie")
+        if "--grace" in self.mode.options:
+            self.do("leave")
+        self.tell("exit")
+        self.wait(lambda: self.status() is not None, "the end", ending=True)
+
+    def traced(self):
+        return self.log.read_text(errors="replace")
+
+    def zombies(self):
+        return [pid for pid in children(self.init) if state(pid) == "Z"]
+
+    def do(self, word):
+        """Let the command do something, and wait until it has."""
+        before = self.said(word)
+        self.tell(word)
+        self.wait(lambda: self.said(word) > before, word)
+
+    def type(self, text):
+        """Type at the terminal."""
+        os.write(self.master, text.encode())
+
+    def signal(self, number):
+        self.event(lambda: os.kill(self.init, number), number)
+
+    def event(self, cause, number):
+        """Do what lets the command say number; only the fault itself may prevent it."""
+        number = int(number)
+        before, faults = self.said(number), len(self.injected())
+        cause()
+
+        def lost():
+            mine = len(self.injected()) > faults and self.may_lose
+            return mine or "kill" in self.refused
+
+        self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
+        if self.said(number) == before:
+            self.notes.append("one signal not passed on")
+            if number == signal.SIGCONT:
+                self.resume()
+
+    def resume(self):
+        """Continue from outside what a lost signal has left stopped."""
+        if "kill" in self.refused:
+            os.kill(self.command, signal.SIGCONT)
+        else:
+            self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+
+    def stop(self):
+        """Send SIGTSTP, which is to stop the command and pyinit, then SIGCONT."""
+        if self.mode.layout == "job":  # whose shell resumes it at once
+            self.event(lambda: os.kill(self.init, signal.SIGTSTP), signal.SIGCONT)
+            return
+        faults, stops = len(self.injected()), self.stops()
+        os.kill(self.init, signal.SIGTSTP)
+        # With -c it is in our group, where nobody could resume it.
+        spared = "-c" in self.mode.options
+
+        def stopped():
+            mine = len(self.injected()) > faults and self.may_lose
+            if spared or mine or "kill" in self.refused:
+                return True
+            if self.trace:  # the command is traced too, and its state is not T but t
+                return self.stops() > stops + 1
+            return state(self.command) == "T"
+
+        def through():
+            """Tell whether pyinit is done with it, so that no SIGCONT comes too close."""
+            text = Path(f"/proc/{self.init}/status").read_text()
+            if int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1:
+                return False
+            # strace lets a PID 1 be stopped, that nothing else could stop, with a state of t.
+            return state(self.init) in ("T", "S") or self.stops() > stops
+
+        self.wait(lambda: stopped() and through(), "the stop")
+        self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+
+    def stops(self):
+        """Return how many stops strace has seen."""
+        return self.traced().count("--- stopped by ")
+
+    # --- What came of it --------------------------------------------------------------
+
+    def verdict(self):
+        """Return in a few words how it went, or raise Broken."""
+        self.detach()
+        self.calls = self.traced()  # for discover(): the file does not stay
+        status, lines = self.status(), self.stderr().splitlines()
+        strangers = [line for line in lines if not line.startswith("[pyinit] ")]
+        if strangers:
+            raise Broken("lines that are not pyinit's")
+        if (self.fault or self.memory) and not self.injected():
+            return "not reached"
+        if not self.said("ready"):
+            if status not in (125, 126, 127):
+                raise Broken("not 125, 126 or 127")
+            # With -v there is more to say; and where it could not say it there is nothing.
+            right = len(lines) == 1 or (lines and "-v" in self.mode.options)
+            if not right and not (self.fault and self.fault.call == "write"):
+                raise Broken("not one line")
+            return f"status {status}"
+        if status != 7:
+            raise Broken("not the command's status")
+        if lines and "-v" not in self.mode.options:
+            raise Broken("it says something without -v")
+        return self.notes[0] if self.notes else "works"
+
+
+# --- Which calls there are --------------------------------------------------------------
+
+
+def parse(log):
+    """Read a log of strace -f -n.
+
+    Return {pid: [[call, its arguments and result]]}, in the order of their first calls, and
+    {call: the kernel's number of it}.
+    """
+    found, numbers = collections.defaultdict(list), {}
+    for line in log.splitlines():
+        begun = re.match(r"(\d+) +\[ *(\d+)\] (\w+)\((.*)", line)
+        ended = re.match(r"(\d+) +\[ *\d+\] <\.\.\. \w+ resumed>(.*)", line)
+        if begun:
+            pid, number, call, rest = begun.groups()
+            numbers[call] = int(number)
+            found[int(pid)].append([call, rest])
+        elif ended:
+            found[int(ended.group(1))][-1][1] += ended.group(2)
+    return found, numbers
+
+
+def first(sequence, wanted, otherwise=None):
+    """Return the place of the first [call, rest] for which wanted(call, rest) is true."""
+    return next((n for n, one in enumerate(sequence) if wanted(*one)), otherwise)
+
+
+@functools.lru_cache(None)
+def discover(mode):
+    """Trace a run; return its [(process, call, number, rest)] and {call: the kernel's}.
+
+    rest is the call's arguments and its result, as strace prints them.
+    """
+    run = Run(mode, trace=True)
+    run.go()
+    processes, numbers = parse(run.calls)
+    ours, child, *_ = processes.values()
+    fork = first(ours, lambda call, rest: call in FORKS)
+    # musl's own blocking of signals is undone each time, and pyinit's is not.
+    masks = [n for n, (call, _) in enumerate(ours[:fork]) if call == "rt_sigprocmask"]
+    undone = [n for n in masks if ours[n][1].startswith("SIG_SETMASK")]
+    start = min(n for n in masks if n > max(undone, default=0))
+    found, counts = [], collections.Counter()
+    for n, (call, rest) in enumerate(ours):
+        counts[call] += 1
+        if n >= start:
+            found.append(("pyinit", call, counts[call], rest))
+    mine = [one[1:3] for one in found]
+    end = first(child, lambda call, rest: call == "execve" and rest.endswith("= 0"))
+    counts.clear()
+    for call, rest in child if end is None else child[: end + 1]:
+        counts[call] += 1
+        # strace counts in each process, so that pyinit's own would fail in the same run,
+        # and that may only happen while its interpreter starts.
+        if (call, counts[call]) not in mine:
+            found.append(("child", call, counts[call], rest))
+    return found, numbers
+
+
+FORKS = ("clone", "clone3", "fork", "vfork")
+
+
+def cases(mode):
+    """Return the cases of a mode, and the calls that neither table knows."""
+    found, unknown = [], set()
+    for process, call, number, rest in discover(mode)[0]:
+        if mode.name == "not found":  # it is here for the line that the child writes
+            wanted = (process, call) == ("child", "write")
+        else:
+            wanted = mode.name == "default" or call in DIFFER
+        if call not in ERRORS and call not in LEFT_OUT:
+            unknown.add(call)
+        for error in ERRORS.get(call, ()) if wanted else ():
+            # A group can have gone, but neither pyinit itself nor a child that is unreaped.
+            if (call, error) != ("kill", "ESRCH") or rest.startswith("-"):
+                found.append(Case(mode, Fault(process, call, number, error)))
+    return found, unknown
+
+
+def attempt(case, **happens):
+    """Run a case; return (case, what happened, what was wrong)."""
+    try:
+        return case, Run(case.mode, case.fault, **happens).go(), ""
+    except Broken as error:
+        return case, "broken", str(error)
+
+
+def attempt_without_memory(mode, n, who):
+    return attempt(Case(mode, None), memory=(n, who))
+
+
+def each(function, jobs):
+    """Call function(*job) for each job, some at once; return what it returns, in order."""
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(lambda job: function(*job), jobs))
+
+
+def attempt_all(chosen):
+    return each(attempt, [[case] for case in chosen])
+
+
+def table(outcomes):
+    """Return the lines of a Markdown table: calls, errors, modes, what happened."""
+    rows = collections.defaultdict(lambda: (set(), collections.Counter()))
+    for case, outcome, _ in outcomes:
+        fault = case.fault
+        modes, happened = rows[fault.process, fault.call, fault.error]
+        modes.add(case.mode.name)
+        happened[outcome] += 1
+    # Errors that had the same effect share a line.
+    lines = collections.defaultdict(list)
+    for (process, call, error), (modes, happened) in sorted(rows.items()):
+        what = ", ".join(f"{each}: {happened[each]}" for each in sorted(happened))
+        lines[process, call, len(modes), what].append(error)
+    yield "| process | call | errors | modes | what happened, how often with each error |"
+    yield "|---|---|---|---|---|"
+    for (process, call, modes, what), errors in lines.items():
+        yield f"| {process} | {call} | {' '.join(errors)} | {modes} | {what} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--call", action="append")
+    words = parser.parse_args()
+    found, unknown = [], set()
+    for some, strange in each(cases, [[MODES[name]] for name in words.mode or MODES]):
+        found += [x for x in some if not words.call or x.fault.call in words.call]
+        unknown |= strange
+    started = time.monotonic()
+    outcomes = attempt_all(found)
+    for line in table(outcomes):
+        print(line)
+    broken = [wrong for _, _, wrong in outcomes if wrong]
+    print(f"\n{len(found)} faults in {time.monotonic() - started:.0f} s,")
+    print(f"{len(broken)} of them broke the rule.")
+    print(*broken, sep="\n\n", file=sys.stderr)
+    if unknown:
+        print(f"Not in the table of errors: {', '.join(unknown)}", file=sys.stderr)
+    sys.exit(bool(broken or unknown))
+
+
+if __name__ == "__main__":
+    main()

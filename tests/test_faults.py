@@ -1,0 +1,292 @@
+"""Faults: what happens to pyinit when the system refuses it something.
+
+faults.py has the machinery, what Linux can answer, and what must hold. Without options the
+realistic handful is tried; with PYINIT_FULL=1 everything, some minutes' worth.
+PYINIT_FAULTS=N tries N cases of each mode instead, and PYINIT_FAULTS_WORKERS (4) at once.
+"""
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import faults
+import pytest
+from faults import MODES, Run
+from support import (
+    PYINIT,
+    PYTHON,
+    REPORTER,
+    as_user,
+    namespace,
+    only_child,
+    strace,
+    tool,
+)
+
+FULL = bool(os.environ.get("PYINIT_FULL"))
+SIZE = int(os.environ.get("PYINIT_FAULTS", "0"))
+# What does happen: security profiles, limits, a full disk, a reader that has gone. Of kill
+# each call is tried, of the others the last that is made.
+HANDFUL = {
+    ("child", "execve", "ENOMEM"),
+    ("child", "setpgid", "EPERM"),
+    ("child", "setsid", "EPERM"),
+    ("child", "write", "ENOSPC"),
+    ("pyinit", "chdir", "EACCES"),
+    ("pyinit", "clone", "EAGAIN"),
+    ("pyinit", "ioctl", "EIO"),
+    ("pyinit", "kill", "EPERM"),
+    ("pyinit", "openat", "EMFILE"),
+    ("pyinit", "write", "EPIPE"),
+}
+MODES_OF_HANDFUL = ["default", "-c, not PID 1", "terminal, PID 1", "--grace", "-v"]
+WITH_COMMAND = [name for name in MODES if name != "not found"]
+
+
+def some(cases):
+    """Return those of the cases that are to be tried."""
+    if SIZE:
+        return cases[:: max(1, len(cases) // SIZE)]
+    if FULL:
+        return cases
+    chosen = {}
+    for case in cases:
+        fault = case.fault
+        key = (fault.process, fault.call, fault.error)
+        if key in HANDFUL:
+            each = fault.number if fault.call == "kill" else None
+            chosen[(*key, each)] = case
+    return [*chosen.values()]
+
+
+def check(outcomes):
+    """Fail with what was wrong; and where hardly anything was tried."""
+    outcomes = [*outcomes]
+    wrong = [text for _, _, text in outcomes if text]
+    assert not wrong, f"{len(wrong)} of {len(outcomes)}:\n\n" + "\n\n".join(wrong[:20])
+    missed = [case for case, outcome, _ in outcomes if outcome == "not reached"]
+    assert len(missed) <= len(outcomes) / 10, missed
+
+
+@pytest.mark.parametrize("name", MODES if FULL or SIZE else MODES_OF_HANDFUL)
+def test_a_system_call_fails(name):
+    found, unknown = faults.cases(MODES[name])
+    # A call that is new needs a line in faults.py: what can Linux answer to it?
+    assert not unknown
+    assert found
+    check(faults.attempt_all(some(found)))
+
+
+# --- Refused for good ---------------------------------------------------------------
+
+
+def number_of(call):
+    """Return the kernel's number of a system call that pyinit makes in some mode."""
+    for mode in MODES.values():
+        numbers = faults.discover(mode)[1]
+        if call in numbers:
+            return numbers[call]
+    raise AssertionError(f"pyinit never calls {call}")
+
+
+def refused(call, error, *target):
+    """Return what Run takes to refuse a call, for one target or for all."""
+    rule = ":".join(map(str, (number_of(call), getattr(errno, error), *target)))
+    return ([call] if not target else [], [rule])
+
+
+NO_JOB = [
+    name for name in WITH_COMMAND if MODES[name].layout != "job"
+]  # its shell kills
+
+
+@pytest.mark.parametrize("error", ["EPERM", "EACCES"])
+@pytest.mark.parametrize("name", NO_JOB if FULL else NO_JOB[3:6])
+def test_kill_is_refused(name, error):
+    # For every target, so no signal arrives but those that the terminal itself sends.
+    outcome = Run(MODES[name], refused=refused("kill", error)).go()
+    assert outcome == "one signal not passed on"
+
+
+@pytest.mark.parametrize("name", ["default", "-c", "--grace", "-v"])
+def test_kill_is_refused_to_oneself(name):
+    # AppArmor's and SELinux's rules have a target; PID 1 is pyinit.
+    assert Run(MODES[name], refused=refused("kill", "EACCES", 1)).go() == "works"
+
+
+# What else a profile could refuse, once for all; the outcome where it is not "works".
+REFUSED = {
+    "chdir": "works",
+    "clone": "status 125",
+    "close_range": "works",
+    "setitimer": "status 125",
+    "setpgid": "status 126",
+    "setsid": "status 126",
+}
+
+
+@pytest.mark.parametrize("call", REFUSED if FULL else ["setsid", "clone"])
+def test_another_call_is_refused(call):
+    """In the first mode that makes it. (Without other calls no Python starts.)"""
+    for name in NO_JOB:
+        if call in [one[1] for one in faults.discover(MODES[name])[0]]:
+            for error in ("EPERM", "EACCES", "ENOSYS"):
+                run = Run(MODES[name], refused=refused(call, error))
+                assert run.go() == REFUSED[call]
+            return
+    pytest.skip(f"pyinit never calls {call}")
+
+
+# --- Nothing left -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE"])
+@pytest.mark.parametrize("name", WITH_COMMAND if FULL else ["terminal, PID 1"])
+def test_nothing_is_left_once_the_command_runs(name, limit):
+    # With these, brk(2) and mmap(2) fail for good, and every call that opens a file.
+    assert hasattr(resource, limit)
+    assert Run(MODES[name], limit=limit).go() == "works"
+
+
+@pytest.mark.parametrize("who", ["before", "pyinit", "child"])
+@pytest.mark.parametrize(
+    "name", ["default", "terminal, PID 1", "--grace", "-v"] if FULL else ["default"]
+)
+def test_python_has_no_memory(name, who):
+    """Whichever call that pyinit makes raises MemoryError, once, the rule is the same.
+
+    It is not what happens: once pyinit waits, what it does fits into what it has (the test
+    above). That it could happen is enough: with RLIMIT_DATA, or without overcommitment.
+    """
+    step, some, n = (1, 32, 1) if FULL else (17, 4, 1)
+    outcomes, over = [], False
+    while not over:
+        numbers = range(n, n + some * step, step)
+        done = faults.each(
+            faults.attempt_without_memory, [(MODES[name], n, who) for n in numbers]
+        )
+        outcomes += [one for one in done if one[1] != "not reached"]
+        over = len(outcomes) == 0 or done[-1][1] == "not reached"
+        n += some * step
+    assert outcomes
+    check(outcomes)
+
+
+# --- A /proc that is no procfs ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x", "3x", "-1", "-5", "+4", " 4", "1_0", "٣", "²", b"\xff", "9" * 30]
+    + [str(2**power) for power in (20, 31, 32, 63, 64)],
+    ids=repr,
+)
+def test_a_proc_that_is_no_procfs(start, tmp_path, name):
+    # A tree that was copied into a chroot, say.
+    directory = tmp_path / "proc/self/fd"
+    directory.mkdir(parents=True)
+    for each in ("0", "1", "2", "7", name):
+        Path(os.fsdecode(directory), os.fsdecode(each)).touch()
+    (tmp_path / "proc/self/environ").write_text("not the environment")
+    program = 'mount --bind "$1" /proc && shift && exec "$@"'
+    words = ["sh", "-c", program, "sh", tmp_path / "proc", *PYINIT, *REPORTER, "7"]
+    process = start(*namespace(), "--", *words)
+    assert process.line().startswith("ready ")
+    init = only_child(process.pid)
+    os.kill(init, signal.SIGUSR1)
+    process.expect(int(signal.SIGUSR1))
+    os.kill(init, signal.SIGTERM)
+    process.expect(int(signal.SIGTERM))
+    assert process.wait() == 7
+    assert process.stderr == ""
+
+
+# --- An executable that may be run, but not read ------------------------------------
+
+
+@pytest.fixture
+def public():
+    """A directory that every user can enter, wherever pytest's own is; pyinit in it."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="pyinit-") as name:
+        os.chmod(name, 0o755)
+        shutil.copy(PYINIT[-1], Path(name, "pyinit.py"))
+        os.chmod(Path(name, "pyinit.py"), 0o755)
+        yield Path(name)
+
+
+def test_a_program_that_may_be_run_and_not_read(start, public):
+    program = public / "program"
+    shutil.copy(os.path.realpath(tool("sh")), program)
+    program.chmod(0o111)
+    words = [*PYTHON, public / "pyinit.py", program, "-c", "exit 9"]
+    process = start(*as_user(64007, words))
+    assert process.wait() == 9
+    assert process.stderr == ""
+
+
+def test_the_same_with_another_real_user(start, public):
+    # access(2) asks for the real user, root, and open(2) for the effective one.
+    program = public / "program"
+    shutil.copy(os.path.realpath(tool("sh")), program)
+    program.chmod(0o111)
+    words = [*PYTHON, public / "pyinit.py", program, "-c", "exit 9"]
+    words = as_user(64007, words)
+    process = start(
+        *[f"--euid={64007}" if word == "--reuid=64007" else word for word in words]
+    )
+    assert process.wait() == 9
+    assert process.stderr == ""
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "EACCES", "EPERM", "EIO"])
+def test_a_program_that_cannot_be_opened(start, tmp_path, error):
+    # By what the child does between fork and exec, or by pyinit before.
+    program = tmp_path / "program"
+    shutil.copy(os.path.realpath(tool("sh")), program)
+    rules = ["-P", program, "-e", "trace=open,openat"]
+    rules += ["-e", f"inject=open,openat:error={error}"]
+    words = [*strace(*rules), *PYINIT, program, "-c", "exit 9"]
+    process = start(*namespace(), *words)
+    assert process.wait() == 9
+    assert process.stderr == ""
+
+
+# --- A directory of PATH on a dead mount --------------------------------------------
+
+GOES_ON = ["ESTALE", "ENODEV", "ETIMEDOUT", "EACCES", "ENOENT", "ENOTDIR"]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two directories that have a program of one name; the path of the first."""
+    for name in ("dead", "alive"):
+        (tmp_path / name).mkdir()
+        program = tmp_path / name / "program"
+        program.write_text(f"#!/bin/sh\necho {name}\n")
+        program.chmod(0o755)
+    return tmp_path / "dead/program"
+
+
+@pytest.mark.parametrize("error", GOES_ON)
+def test_a_directory_of_path_on_a_dead_mount(start, two, error):
+    rules = ["-P", two, "-e", "trace=execve", "-e", f"inject=execve:error={error}"]
+    path = f"PATH={two.parent}:{two.parent.parent}/alive"
+    words = ["env", path, *PYINIT, "program"]
+    process = start(*namespace(), *strace(*rules), *words)
+    assert process.wait() == 0
+    assert process.stdout == "alive\n"
+    assert process.stderr == ""
+
+
+@pytest.mark.parametrize("error", ["ESTALE", "ENODEV", "ETIMEDOUT"])
+def test_all_of_path_on_a_dead_mount(start, two, error):
+    rules = ["-P", two, "-e", "trace=execve", "-e", f"inject=execve:error={error}"]
+    words = ["env", f"PATH={two.parent}", *PYINIT, "program"]
+    process = start(*namespace(), *strace(*rules), *words)
+    assert process.wait() in (126, 127)
+    assert process.stderr.startswith("[pyinit] program: ")
+    assert process.stderr.count("\n") == 1
