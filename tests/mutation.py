@@ -14,6 +14,7 @@ import collections
 import concurrent.futures
 import copy
 import difflib
+import functools
 import json
 import os
 import random
@@ -152,34 +153,53 @@ def walk(node, function=""):
 def mutants(source):
     """Return the mutants of a source as (line, function, source), each once."""
     found = {}
-    lines = source.encode().splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-
-    def replace(node, new, function):
-        text = new if isinstance(new, str) else f"({ast.unparse(new)})"
-        first = starts[node.lineno - 1] + node.col_offset
-        last = starts[node.end_lineno - 1] + node.end_col_offset
-        whole = source.encode()
-        mutant = (whole[:first] + text.encode() + whole[last:]).decode()
-        try:
-            if ast.dump(ast.parse(mutant)) != same:
-                found.setdefault(mutant, (node.lineno, function, mutant))
-        except SyntaxError:
-            pass  # not every place takes everything: "pass" for an elif, say
-
-    same = ast.dump(ast.parse(source))
-    for node, function in walk(ast.parse(source)):
-        for new in replacements(node):
-            replace(node, new, function)
-        for test in conditions(node):
-            replace(test, ast.Constant(False), function)
-            if not isinstance(test, (ast.Compare, ast.UnaryOp)):  # turned round above
-                replace(test, ast.UnaryOp(ast.Not(), test), function)
-        if isinstance(node, ast.ExceptHandler) and node.type:
-            replace(node.type, ast.Name("ZeroDivisionError"), function)
+    for top in ast.parse(source).body:
+        for node, function in walk(top):
+            changes = [(node, new) for new in replacements(node)]
+            for test in conditions(node):
+                changes.append((test, ast.Constant(False)))
+                if not isinstance(test, (ast.Compare, ast.UnaryOp)):  # done already
+                    changes.append((test, ast.UnaryOp(ast.Not(), test)))
+            if isinstance(node, ast.ExceptHandler) and node.type:
+                changes.append((node.type, ast.Name("ZeroDivisionError")))
+            for old, new in changes:
+                mutant = replaced(source, top, old, new)
+                if mutant:
+                    found.setdefault(mutant, (old.lineno, function, mutant))
     return sorted(found.values(), key=lambda mutant: mutant[0])
+
+
+@functools.lru_cache(100)
+def shape(text):
+    """Return what Python sees of a text; SyntaxError."""
+    return ast.dump(ast.parse(text))
+
+
+def replaced(source, top, old, new):
+    """Return a source with a node in its statement top replaced.
+
+    "" where that changes nothing, or is no Python: "pass" for an elif, say.
+    """
+    lines = source.encode().splitlines(keepends=True)
+
+    def cut(line, column, end_line, end_column):
+        part = lines[line - 1 : end_line]
+        part[-1] = part[-1][:end_column]
+        return b"".join(part)[column:].decode()
+
+    start = (top.lineno, top.col_offset)
+    before = cut(*start, old.lineno, old.col_offset)
+    after = cut(old.end_lineno, old.end_col_offset, top.end_lineno, top.end_col_offset)
+    middle = new if isinstance(new, str) else f"({ast.unparse(new)})"
+    try:
+        if shape(before + middle + after) == shape(
+            cut(*start, top.end_lineno, top.end_col_offset)
+        ):
+            return ""
+    except SyntaxError:
+        return ""
+    whole = cut(1, 0, top.lineno, top.col_offset), before, middle, after
+    return "".join(whole) + cut(top.end_lineno, top.end_col_offset, len(lines), None)
 
 
 # --- The judge --------------------------------------------------------------------
@@ -278,16 +298,16 @@ def judge(source, base, tests, limit):
 
 
 def baseline(source, tests, directory):
-    """Run the tests unbroken; return the copy for mutants."""
+    """Run the tests unbroken; return (the copy for mutants, how many seconds it took)."""
     base = Path(directory, "base")
     shutil.copytree(ROOT / "tests", base / "tests")
     for name in (".pytest.ini", "README.md"):
         shutil.copy(ROOT / name, base)
-    Path(directory).chmod(0o755)
-    verdict, _, output = judge(source, base, tests, 1800)
+    Path(directory).chmod(0o755)  # some tests become another user
+    verdict, seconds, output = judge(source, base, tests, 1800)
     if verdict != "survived":
         print(f"{output}\nleft out, since it fails for pyinit.py as it is: {verdict}")
-    return base
+    return base, seconds
 
 
 def diff(source, mutant):
@@ -326,9 +346,8 @@ def main():
     tests = [name for name in tests if (ROOT / f"tests/test_{name}.py").exists()]
     print(f"{len(chosen)} mutants, on {' '.join(tests)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pyinit-mutation-") as directory:
-        base = baseline(source, tests, directory)
-        verdict, whole, output = judge(source, base, tests, 1800)
-        print(f"unbroken: {verdict}, {whole:.0f} s\n{output[-300:]}", flush=True)
+        base, whole = baseline(source, tests, directory)
+        print(f"unbroken: {whole:.0f} s", flush=True)
         judged = try_all(chosen, base, tests, 3 * whole + 30, options.jobs)
     dead = [seconds for verdict, seconds, _ in judged if verdict != "survived"]
     for (verdict, _, _), (line, function, mutant) in zip(judged, chosen):
