@@ -29,11 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # It ends with us, however we end.
 NAMESPACE = ["setpriv", "--pdeathsig", "KILL", "unshare"]
 NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
-# Not those about the source's shape, other interpreters, containers, README and bench,
-# and not those that take long for what the others see as well.
+# Not those about the source's shape, containers, README and bench, and not single ones
+# that take long for what the others see as well.
 SLOW = 6  # seconds
 TESTS = ["groups", "exit_status", "signals", "command_line", "inherit", "namespace",
-         "grace", "terminal", "parity", "rules", "pipelines", "reports", "faults"]  # fmt: skip
+         "grace", "terminal", "parity", "rules", "reports", "interpreters", "faults"]  # fmt: skip
 
 
 # --- The mutants ------------------------------------------------------------------
@@ -273,6 +273,7 @@ def judge(source, base, tests, limit):
         shutil.copytree(base, place)
         Path(name).chmod(0o755)  # some tests become another user
         (place / "pyinit.py").write_text(source)
+        (place / "pyinit.py").chmod(0o755)
         words = [*NAMESPACE, *(["--map-root-user"] if os.geteuid() else [])]
         words += ["sh", "-c", '"$@"; exit $?', "sh", sys.executable]
         words += ["tests/mutation.py", "--run-tests", str(base / "order.json")]

@@ -4,9 +4,22 @@ import os
 import re
 import shlex
 import signal
+from pathlib import Path
 
 import pytest
-from support import PYINIT, PYTHON, REPORTER, namespace, only_child, strace, tool, until
+from support import (
+    PYINIT,
+    PYTHON,
+    REPORTER,
+    field,
+    namespace,
+    only_child,
+    state,
+    strace,
+    tool,
+    until,
+    until_state,
+)
 from test_terminal import ECHOES, PROMPT, Terminal
 
 INIT = shlex.join(PYINIT)
@@ -74,6 +87,38 @@ def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
     process.expect("ended 4")
     calls = len(log.read_text().splitlines()) - before
     assert 8 < calls < 60
+
+
+# --- Start ------------------------------------------------------------------------
+
+
+def test_a_path_with_a_slash_is_not_looked_for_in_the_path(start, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place in (here, there):
+        (place / "bin").mkdir(parents=True)
+        for program in (place / "bin" / "program", place / "program"):
+            program.write_text(f"#!/bin/sh\necho {place.name}\n")
+            program.chmod(0o755)
+    (there / "bin" / "other").symlink_to("program")
+    env = {**os.environ, "PATH": f"{there}:{os.environ['PATH']}"}
+    for words, status, said in (
+        (["bin/program"], 0, "here\n"),
+        (["./program"], 0, "here\n"),
+        (["bin/other"], 127, ""),
+        (["program"], 0, "there\n"),
+    ):
+        process = start(*PYINIT, *words, cwd=here, env=env)
+        assert process.wait() == status, process.stderr
+        assert process.stdout == said
+
+
+def test_v_says_whose_the_orphans_are(pid1, pyinit):
+    for start, ours in ((pid1, True), (pyinit, False)):
+        process = start("-v", "true")
+        assert process.wait() == 0
+        first = process.stderr.splitlines()[0]
+        assert ("orphans are ours" in first) == ours, first
+        assert ("we are not" in first) != ours, first
 
 
 # --- Terminal ---------------------------------------------------------------------
@@ -151,3 +196,29 @@ def test_started_in_the_background_it_stays_there(terminal, layout, mode):
     init = only_child(screen.pid) if layout == "PID 1" else screen.pid
     os.kill(init, signal.SIGTERM)
     assert screen.process.status() == 128 + signal.SIGTERM
+
+
+def test_a_stop_in_a_pipeline_is_the_commands_own_affair(terminal):
+    # Its session is not the terminal's there, though pyinit's standard input is that:
+    # pyinit goes on passing signals on, and the rest of the pipeline is not stopped.
+    shell = terminal(tool("bash"), "--norc", "--noprofile", "--noediting", "-i")
+    shell.expect(re.escape(PROMPT))
+    program = shlex.quote("echo up; kill -STOP $$; echo on; read line; echo got $line")
+    shell.type(f"{INIT} sh -c {program} | cat\n")
+    shell.expect("up\n")
+    init = only_child(shell.pid, PYTHON[0])
+    command = only_child(init, "sh")
+    until_state(command, "T")
+    os.kill(init, signal.SIGURG)
+    until(lambda: not pending(init), "pyinit has taken the signal, and those before")
+    until_state(init, "S")
+    assert state(command) == "T"
+    os.kill(init, signal.SIGCONT)
+    shell.expect("on\n")
+    os.kill(init, signal.SIGTERM)
+    shell.expect(re.escape(PROMPT))
+
+
+def pending(pid):
+    """Return the signals that wait for a process, as a number; 0 for none."""
+    return int(field(Path(f"/proc/{pid}/status").read_text(), "ShdPnd"), 16)
