@@ -13,6 +13,7 @@ ignore: ignores SIGTSTP, SIGTTIN and SIGTTOU
 handle: says TSTP, and stops itself by SIGSTOP, as nano does
 again:  says TSTP, and stops itself by SIGTSTP with its default action, as vi does
 still:  reads nothing
+later:  reads nothing before a SIGWINCH has come
 group:  has a child in its group, "@NAME+", that reports, and ends when this one does
 leaves: leaves a child behind in its group, "@NAME-", that nothing of the terminal ends
 """
@@ -57,6 +58,14 @@ def stop_after_all(number, frame):
 def wait_for_ever():
     while True:
         signal.pause()
+
+
+def wait_for_resize():
+    """Return when a SIGWINCH has come."""
+    ours, theirs = os.pipe()
+    signal.signal(signal.SIGWINCH, lambda number, frame: os.write(theirs, b"1"))
+    say("waits")
+    os.read(ours, 1)
 
 
 def obey(words):
@@ -105,6 +114,7 @@ if "group" in KINDS:
         be(NAME + "+")
         # It ends with its parent, by this pipe, whether there is a farewell or not.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
         for number in REPORTED:
             signal.signal(number, report)
         say("ready")
@@ -123,5 +133,7 @@ if "leaves" in KINDS:
         os.write(ready[1], b"1")
         wait_for_ever()
     os.read(ready[0], 1)
+if "later" in KINDS:
+    wait_for_resize()
 say("ready")
 wait_for_ever() if "still" in KINDS else answer_lines()
