@@ -1,7 +1,7 @@
 """A terminal oracle: the same keys leave the same transcript, with and without an init.
 
     python3 tests/oracle.py --count 100 --seed 7            # random scripts
-    python3 tests/oracle.py --init 'tini -s --' --count 20  # another init in its place
+    python3 tests/oracle.py --init 'tini -s -g --' --count 20  # another init in its place
     python3 tests/oracle.py --seed 7 --only 42 --show       # one script, as it went
     python3 tests/oracle.py --matrix                        # the pipelines, as a table
 
@@ -60,7 +60,13 @@ KEYS = {"^C": "\x03", "^\\": "\x1c", "^Z": "\x1a", "^D": "\x04"}
 # Here and nowhere else. What can be seen through is normalised, in the transcripts of
 # both; what cannot is not typed.
 
-ENDED = {129: "Hangup", 130: "Interrupt", 131: "Quit", 137: "Killed", 141: "Broken pipe"}
+ENDED = {
+    129: "Hangup",
+    130: "Interrupt",
+    131: "Quit",
+    137: "Killed",
+    141: "Broken pipe",
+}
 ENDED[143] = "Terminated"
 
 NORMALISED = [
@@ -93,7 +99,7 @@ def compared(script, typed, states):
     # A SIGSTOP that is sent stops the init alone, since nobody can catch it. So does a
     # SIGTSTP where the init is stopped already, with a part of the child's group.
     part_stops = "group" in script["kinds"]
-    if "kill -STOP %1" in typed or part_stops and "kill -TSTP %1" in typed:
+    if "kill -STOP %1" in typed or (part_stops and "kill -TSTP %1" in typed):
         return [state.partition(":")[0] for state in states]
     # What the command leaves behind is in its group: the terminal's keys, which go to
     # the group of the script around it, or to a later one's child, do not get there.
@@ -207,15 +213,17 @@ def make_script(seed, number, shells=tuple(SHELLS)):
     names = re.findall(r"\$R (\w)", command)
     choose.shuffle(names)
     at_shell = {"fg": 8, "bg": 3, "jobs": 3, "kill -STOP %1": 1, "kill -CONT %1": 2}
-    at_shell.update({"kill -TSTP %1": 1, "kill %1": 1, "resize": 1, "^C": 1, command: 2})
+    at_shell.update(
+        {"kill -TSTP %1": 1, "kill %1": 1, "resize": 1, "^C": 1, command: 2}
+    )
     in_job = {"hello": 4, "^Z": 6, "^C": 2, "^\\": 1, "^D": 2, "resize": 2}
     for name in names:
         in_job.update({f"{name} stop": 1, f"{name} tstp": 1, f"{name} exit 3": 1})
     inits = re.findall(r"\$P \$R (\w)", command)
     stopping = choose.random() < 0.5
     steps = [*at_shell, *in_job]
-    for _, steps in avoided(shell, form, kinds, inits, steps, stopping):
-        for step in steps:
+    for _, unwanted in avoided(shell, form, kinds, inits, steps, stopping):
+        for step in unwanted:
             in_job.pop(step, None)
             if step != "^C":  # at its prompt, the shell alone gets it
                 at_shell.pop(step, None)
@@ -223,7 +231,8 @@ def make_script(seed, number, shells=tuple(SHELLS)):
     if "still" in kinds:
         in_job.pop("^D", None)  # it would wait for the shell, and end that
     pick = [
-        choose.choices([*steps], [*steps.values()], k=12) for steps in (at_shell, in_job)
+        choose.choices([*steps], [*steps.values()], k=12)
+        for steps in (at_shell, in_job)
     ]
     script = {"name": f"PYINIT_SEED={seed}, script {number}", "kinds": sorted(kinds)}
     script.update({"shell": shell, "form": form})
@@ -243,8 +252,12 @@ MATRIX = [
         [["hello", "(the shell)"]],
     ),
     (
-        WRITER + " | (read p; read a </dev/tty; echo \"got $a\")",
-        [["hello", "^C"], ["^Z", "fg", "hello", "^C"], ["^Z", "bg", "fg", "hello", "^C"]],
+        WRITER + ' | (read p; read a </dev/tty; echo "got $a")',
+        [
+            ["hello", "^C"],
+            ["^Z", "fg", "hello", "^C"],
+            ["^Z", "bg", "fg", "hello", "^C"],
+        ],
     ),
     ("echo $($P $R a)", [END, C]),
     ("x=$(echo in | $P $R a); echo $x", [["^C"]]),
@@ -264,7 +277,7 @@ MATRIX = [
 IN_A_SCRIPT = [
     ("$P seq 100000 | less", [["", "key q"], ["", "^Z", "fg", "key q"]]),
     (
-        WRITER + " | (read p; read a </dev/tty; echo \"got $a\")",
+        WRITER + ' | (read p; read a </dev/tty; echo "got $a")',
         [["hello", "^Z", "kill %1", "fg"], ["^Z", "fg", "hello", "^Z", "bg"]],
     ),
     ("echo $($P $R a)", [END, Z]),
@@ -300,7 +313,7 @@ def matrix(full):
 class Screen:
     """A shell that leads the session of a pseudo-terminal, and what it writes."""
 
-    def __init__(self, shell, init):
+    def __init__(self, shell, init, member):
         self.master, slave = pty.openpty()
         # We keep the slave open: asking it whether there is input flushes the queue.
         self.slave = os.open(os.ttyname(slave), os.O_RDWR | os.O_NOCTTY)
@@ -318,7 +331,7 @@ class Screen:
         self.resize()
         names = ("PATH", "HOME", "LANG", "LC_ALL")
         env = {name: os.environ[name] for name in names if name in os.environ}
-        env.update(PS1=PROMPT, PS2="", ENV="", HISTFILE="", TERM="dumb", R=MEMBER)
+        env.update(PS1=PROMPT, PS2="", ENV="", HISTFILE="", TERM="dumb", R=member)
         env.update(P=init, S=SCRIPT_SHELLS[shell])
         self.shell = os.fork()
         if not self.shell:
@@ -432,7 +445,7 @@ class Screen:
         text, self.seen = self.seen.decode(errors="replace"), b""
         text = text.replace("\r\n", "\n").replace(PROMPT, "")
         # BusyBox asks where the cursor is, and clears lines; the terminal shows the keys.
-        text = re.sub(r"\x1b\[\d*[A-Za-z]|\^[CDZ\\]", "", text)
+        text = re.sub(r"\x1b\[[\d;]*[A-Za-z]|\^[CDZ\\]", "", text)
         for line in self.echoes:
             text = text.replace(line + "\n", "", 1)
         self.echoes = []
@@ -497,7 +510,9 @@ def look():
             where = Path(f"/proc/{pid}/wchan").read_text()
         except OSError:
             return None  # it has just ended
-        values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        values = dict(
+            line.split(":\t", 1) for line in status.splitlines() if ":\t" in line
+        )
         state = values["State"][0]
         if state == "Z":
             seen.append((pid, state))
@@ -551,13 +566,24 @@ def normalise(text):
     return [*rest, *sorted(line.strip() for line in lines)]
 
 
+def launcher(directory, name, words):
+    """Write a program that becomes words, which can have blanks; return its path.
+
+    A shell splits what it finds in a variable at blanks, whatever quotes there are.
+    """
+    path = Path(directory, name)
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 def run(script, init):
     """Type a script with an init before the command ("" for none); return a transcript.
 
     The transcript is a list with, for each step, what was typed, what was written, who
     has the terminal, and the members with their states.
     """
-    screen = Screen(script["shell"], init)
+    screen = Screen(script["shell"], init, script["member"])
     transcript, typed = [], []
     try:
         screen.settle()
@@ -640,10 +666,13 @@ def consult(scripts, init, workers=2):
         raise OSError(command)
     scripts = [*scripts]
     started = []
+    directory = tempfile.mkdtemp(prefix="oracle-", dir="/tmp")
+    member = launcher(directory, "member", MEMBER)
+    job = {"init": launcher(directory, "init", init), "member": member}
     try:
         for first in range(min(workers, len(scripts))):
             with tempfile.TemporaryFile("w+") as file:
-                json.dump({"init": init, "scripts": scripts[first::workers]}, file)
+                json.dump({**job, "scripts": scripts[first::workers]}, file)
                 file.seek(0)
                 words = [*command, sys.executable, __file__, "--inside"]
                 process = subprocess.Popen(words, stdin=file, stdout=subprocess.PIPE)
@@ -663,6 +692,7 @@ def consult(scripts, init, workers=2):
             process.kill()  # and with it, by --kill-child, its namespace
             process.wait()
             process.stdout.close()
+        shutil.rmtree(directory)
 
 
 def work():
@@ -670,6 +700,7 @@ def work():
     job = json.load(sys.stdin)
     os.set_inheritable(0, False)
     for script in job["scripts"]:
+        script["member"] = job["member"]
         print(json.dumps([script, judge(script, job["init"])]), flush=True)
 
 
@@ -703,7 +734,9 @@ def passed(report):
 def table(rows):
     """Return rows as a table in Markdown; the first are the headings."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "| " + " | ".join(["---"] * len(rows[0])) + " |", *lines[1:]])
+    return "\n".join(
+        [lines[0], "| " + " | ".join(["---"] * len(rows[0])) + " |", *lines[1:]]
+    )
 
 
 def print_matrix(inits, workers):
@@ -713,7 +746,7 @@ def print_matrix(inits, workers):
     ends = {}
     for name, init in inits.items():
         for script, report in consult(scripts, init, workers):
-            step, text, who, _ = report["without"][0][-1]
+            _, text, who, _ = report["without"][0][-1]
             ends[script["name"]] = f"{who}: {' / '.join(text)}"[:60].replace("|", "\\|")
             cells[script["name"], name] = report["verdict"]
             if name == "pyinit" and not passed(report):
@@ -724,7 +757,10 @@ def print_matrix(inits, workers):
         name = "`" + key.partition(": ")[2].replace("|", "\\|") + "`"
         rows.append([script["shell"], name, ends[key], *(cells[key, n] for n in inits)])
     print(table(rows))
-    return all(cells[script["name"], "pyinit"] in ("same", "flaky without") for script in scripts)
+    return all(
+        cells[script["name"], "pyinit"] in ("same", "flaky without")
+        for script in scripts
+    )
 
 
 def main():
@@ -736,15 +772,19 @@ def main():
     parser.add_argument("--init", default=shlex.join(PYINIT), help="a command line")
     parser.add_argument("--shell", choices=SHELLS, action="append", help="this alone")
     parser.add_argument("--workers", type=int, default=2, help="how many at a time")
-    parser.add_argument("--show", action="store_true", help="show those that are the same")
-    parser.add_argument("--matrix", action="store_true", help="the pipelines, as a table")
+    parser.add_argument(
+        "--show", action="store_true", help="show those that are the same"
+    )
+    parser.add_argument(
+        "--matrix", action="store_true", help="the pipelines, as a table"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         work()
         return 0
     if options.matrix:
-        others = {"dumb-init": "dumb-init --", "tini": "tini -g --"}
+        others = {"dumb-init": "dumb-init --", "tini": "tini -s -g --"}
         inits = {"pyinit": options.init}
         inits.update({n: w for n, w in others.items() if shutil.which(n)})
         return int(not print_matrix(inits, options.workers))

@@ -29,13 +29,12 @@ STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def say(text):
-    os.write(2, f"@{name} {text}\n".encode())
+    with open("/proc/self/comm", "rb") as comm:
+        os.write(2, b"%s %s\n" % (comm.read().strip(), text.encode()))
 
 
-def be(new_name):
-    """Take a name, also for /proc/PID/comm, where the oracle finds us."""
-    global name
-    name = new_name
+def be(name):
+    """Take a name, in /proc/PID/comm, where the oracle finds us."""
     with open("/proc/self/comm", "w") as comm:
         comm.write("@" + name)
 
