@@ -90,6 +90,12 @@ NORMALISED = [
         "Stopped",
     ),
     ("and so its status is 148", r"^=(?:147|149|150)$", "=148"),
+    (
+        "128 + N is an exit: bash makes the status of a pipeline that was stopped from "
+        "that of a member that has ended, by a signal (128) or with 128 + N (128 more)",
+        r"^=(?:128|%s)$" % "|".join(str(128 + number) for number in ENDED),
+        "=148",
+    ),
     ("columns", r" +", " "),
 ]
 
