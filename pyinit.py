@@ -19,17 +19,19 @@ try:
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
     if __name__ == "__main__":
         mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    import os  # first, for the line below
+    import argparse
 except KeyboardInterrupt:  # what Python makes of a SIGINT that came before
     raise SystemExit(128 + 2) from None
-import argparse
-import os
+except Exception as error:  # reading a module failed
+    os.write(2, b"[pyinit] cannot start: %a\n" % error)
+    raise SystemExit(125) from None
 
 __version__ = "1.1.0"
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
-# What terminals send to a whole group, and the si_code of it: sigaction(2).
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
-SI_KERNEL = 128
+SI_KERNEL = 128  # sigaction(2): the si_code of what a terminal sends, to a whole group
 EVERYBODY = -1  # kill(2): from PID 1, all other processes of the container
 ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
 TRY_NEXT = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
@@ -109,8 +111,7 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-# === Start the command ================================================================
-# Where the child can be, and what a terminal means to it:
+# === Start the command, in one of three places ========================================
 # JOB      stdin is our terminal, and stdout is one too. The child leads a group of its
 #          own in our session; Ctrl-C and Ctrl-Z reach that group. If it stops, we take
 #          the terminal and stop our group. Upon SIGCONT it gets both from us.
@@ -126,7 +127,6 @@ class Init:
     """The one command that pyinit runs, from fork to exit."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Take the options of the command line."""
         self.options = options
         self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # ours, on stdin
         self.place = JOB if self.at_terminal and os.isatty(1) else SESSION
@@ -139,7 +139,7 @@ class Init:
             # with nobody in its session who could resume it. SIGSTOP works there.
             self.table.update(dict.fromkeys(STOPS, signal.SIGSTOP))
         self.table.update(options.rewrite)
-        self.child = 0  # its pid
+        self.child, self.ended = 0, (0, 0)  # its pid; then waitpid(2) of it
         self.target = 0  # for kill(2): the child as its pid, or its group as -pid
         self.stop_lasts = False  # a stop signal was passed on, and no SIGCONT since
 
@@ -181,9 +181,10 @@ class Init:
             os._exit(126)  # whatever happens: never a second pyinit
 
     # === Pass signals on, and reap ====================================================
-    def run(self) -> None:
-        """Pass signals on and reap, until the child has died."""
-        child_died = self.reap()  # others may have died before signals were blocked
+    def run(self) -> int:
+        """Pass signals on and reap until the child has died; return its exit status."""
+        # First without SIGCHLD: children may have died before we blocked it.
+        child_died = self.child == 0 or self.reap()
         while not child_died:
             came = signal.sigwaitinfo(SIGNALS)
             if came.si_signo == signal.SIGCHLD:
@@ -197,6 +198,7 @@ class Init:
                 self.stop(came)
             else:
                 self.send(came.si_signo)
+        return self.leave()
 
     def child_was_told(self, came: signal.struct_siginfo) -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
@@ -293,13 +295,14 @@ class Init:
             self.target = EVERYBODY
         if self.target < 0:
             self.send(signal.SIGTERM, "farewell")
-        ended = os.waitpid(self.child, 0)[1]
-        code, how = os.WEXITSTATUS(ended), "exited with %d" % os.WEXITSTATUS(ended)
-        if os.WIFSIGNALED(ended):
-            code = 128 + os.WTERMSIG(ended)
+        if self.child != 0:  # 0 from now on: the pid can be another process's
+            self.ended, self.child = os.waitpid(self.child, 0), 0
+        pid, status = self.ended
+        code, how = os.WEXITSTATUS(status), "exited with %d" % os.WEXITSTATUS(status)
+        if os.WIFSIGNALED(status):
+            code = 128 + os.WTERMSIG(status)
             how = "was ended by %s, status %d" % (signal_name(code - 128), code)
-        say("%d %s" % (self.child, how), self.options.verbose)
-        self.child = 0  # from now on the pid can be another process's
+        say("%d %s" % (pid, how), self.options.verbose)
         if self.options.grace and self.target < 0:
             self.wait_for_others()
         return code
@@ -331,10 +334,7 @@ class Init:
 
 # === Small functions that the phases use, rarer ones last =============================
 def attempt(call: object, *arguments: object) -> object:
-    """Return what a call returns, or its OSError.
-
-    While the command runs no error may end us, and seccomp(2) can refuse any call.
-    """
+    """Return what a call returns, or its OSError: seccomp(2) can refuse any call."""
     assert callable(call)
     try:
         return call(*arguments)
@@ -356,7 +356,7 @@ def signal_name(number: int) -> str:
 
 
 def execute(command: "list[str]") -> None:
-    """Become the command, as execvp(3) does; OSError says why not."""
+    """Become the command, as execvp(3) does, binaries never by sh; OSError if not."""
     name = command[0]
     paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
     failure = OSError(ENOENT, os.strerror(ENOENT))
@@ -364,7 +364,6 @@ def execute(command: "list[str]") -> None:
         try:
             os.execv(path, command)
         except OSError as error:
-            # All shells have it that what has a NUL byte in its first line is no text.
             is_text = b"\0" not in read(path, 256).partition(b"\n")[0]
             if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
@@ -385,10 +384,7 @@ def read(path: str, length: int = -1) -> bytes:
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's first line names pyinit, and no program to run it with.
-
-    By it the kernel has then started us, and would do so again, for ever.
-    """
+    """Tell whether a script's first line has us run it, and names no program to."""
     line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
     words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
     own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
@@ -412,10 +408,10 @@ def undo_locale_coercion() -> None:
 
 def main(argv: "list[str] | None" = None) -> int:
     """Run pyinit with the words of argv, or our own; return the exit status."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    if __name__ == "__main__":
-        mask = mask_at_start
     try:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if __name__ == "__main__":
+            mask = mask_at_start
         parser = make_parser()
         try:
             options = parser.parse_args(argv)
@@ -434,15 +430,18 @@ def main(argv: "list[str] | None" = None) -> int:
     except Exception as error:
         say("cannot start: %s" % (getattr(error, "strerror", None) or error))
         return 125
-    # Or we would keep open, or busy, what the command has long let go of.
-    attempt(os.chdir, "/")
-    os.closerange(3, 65536)
-    orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-    what = (init.child, options.command[0], orphans)
-    say("%d runs %s; orphans are %s" % what, options.verbose)
-    init.run()
-    code = init.leave()
-    return 0 if code in options.expect else code
+    while True:
+        try:
+            # Or we would keep open, or busy, what the command has long let go of.
+            attempt(os.chdir, "/")
+            os.closerange(3, 65536)
+            orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+            what = (init.child, options.command[0], orphans)
+            say("%d runs %s; orphans are %s" % what, options.verbose)
+            code = init.run()
+            return 0 if code in options.expect else code
+        except (OSError, MemoryError):
+            continue  # whatever it is, the command runs
 
 
 if __name__ == "__main__":

@@ -68,7 +68,10 @@ def test_it_is_small():
 
 def test_every_function_says_what_it_does():
     for node in ast.walk(TREE):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name != "error":
+        if (
+            isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            and node.name != "__init__"
+        ):
             assert ast.get_docstring(node), node.name
 
 
