@@ -352,7 +352,8 @@ def say(text: str, wanted: bool = True) -> None:
 
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM."""
-    return next(name for name, value in signal_numbers().items() if value == number)
+    numbers = signal_numbers()
+    return list(numbers)[list(numbers.values()).index(number)]
 
 
 def execute(command: "list[str]") -> None:
