@@ -25,8 +25,8 @@ PYTHON = [sys.executable, "-IS"]  # for all but pyinit
 # The interpreter that pyinit is started with. Another one can be put in its place, one of
 # another C library for instance, and so can another init, to see what these tests say.
 INTERPRETER = os.environ.get("PYINIT_PYTHON") or sys.executable
-PYINIT = os.environ.get("PYINIT_COMMAND", "").split()
-PYINIT = PYINIT or [INTERPRETER, "-IS", str(PYINIT_FILE)]
+HOST = [INTERPRETER, "-IS"]  # what imports pyinit, too
+PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*HOST, str(PYINIT_FILE)]
 REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
 DEADLINE = float(os.environ.get("PYINIT_DEADLINE", "30"))  # seconds
 MARKER = "PYINIT_TEST_RUN"
@@ -286,6 +286,14 @@ def strace(*rules):
     return [path, "-f", "-qq", "-o", "/dev/null", *rules]
 
 
+def all_blocked(pid):
+    """Tell whether pyinit has blocked what it blocks. (musl blocks more, for a moment.)"""
+    status = Path(f"/proc/{pid}/status").read_text()
+    numbers = {*PASSED_ON, signal.SIGCHLD}
+    mask = sum(1 << (number - 1) for number in numbers)
+    return int(field(status, "SigBlk"), 16) == mask
+
+
 def hold(call, seconds, rule="", when=""):
     """Return the words that start pyinit with each such system call of it held up.
 
@@ -307,7 +315,7 @@ def calls_before_pyinit(call):
     """
     words = strace("-e", f"trace={call}")
     words[words.index("/dev/null")] = "/dev/stderr"
-    words += [INTERPRETER, "-IS", "-c", "import os; os._exit(0)"]
+    words += [*HOST, "-c", "import os; os._exit(0)"]
     trace = subprocess.run(words, stderr=subprocess.PIPE, check=True).stderr
     return trace.count(call.encode() + b"(")
 

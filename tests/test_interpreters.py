@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import surroundings
 from support import (
+    HOST,
     INTERPRETER,
     PROGRAMS,
     PYINIT_FILE,
@@ -277,7 +278,7 @@ def test_the_bare_line_found_in_path(start, tmp_path, search, name):
     # the current directory: found so it would have no "/", and we would search again.
     path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
     search = search.format(tmp_path=tmp_path) + os.environ["PATH"]
-    words = [INTERPRETER, "-IS", path.parent / "pyinit.py", "script", "a b", "-c"]
+    words = [*HOST, path.parent / "pyinit.py", "script", "a b", "-c"]
     process = run_script(start, *words, cwd=tmp_path, env={"PATH": search})
     assert process.wait() == 8, process.stderr
     assert process.stdout == f"{name or str(tmp_path) + '/'}script 2 a b\n"
@@ -286,7 +287,7 @@ def test_the_bare_line_found_in_path(start, tmp_path, search, name):
 def test_the_bare_line_of_a_script_that_is_not_executable(start, tmp_path):
     path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
     path.chmod(0o644)
-    process = start(INTERPRETER, "-IS", tmp_path / "pyinit.py", path)
+    process = start(*HOST, tmp_path / "pyinit.py", path)
     assert process.wait() == 126
     assert process.stderr == f"[pyinit] {path}: Permission denied\n"
 
@@ -294,13 +295,13 @@ def test_the_bare_line_of_a_script_that_is_not_executable(start, tmp_path):
 def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):
     # Not ours to run with /bin/sh: its first line names a program of its own.
     cat = script(tmp_path, "/usr/bin/env -S python3 {pyinit} /bin/cat", "hello\n")
-    process = start(INTERPRETER, "-IS", tmp_path / "pyinit.py", cat)
+    process = start(*HOST, tmp_path / "pyinit.py", cat)
     assert process.wait() == 0
     assert process.stdout.endswith("hello\n")
     # Nor is a script of another program's, whatever its words.
     other = script(tmp_path, "/bin/cat -", "hello\n")
     with open(PYINIT_FILE) as source:
-        process = start(INTERPRETER, "-IS", "-", other, stdin=source)
+        process = start(*HOST, "-", other, stdin=source)
         process.wait()
     assert process.stdout.endswith("hello\n")
 
