@@ -1,10 +1,11 @@
 """Fixtures, and CI's rule that a skip is a failure."""
 
 import os
+import shutil
 
 import pytest
 from engines import containers, docker, engine, podman  # noqa: F401, they are fixtures
-from support import PYINIT, Process, namespace
+from support import PYINIT, Process, namespace, public_directory
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -34,6 +35,14 @@ def start():
 def pyinit(start):
     """Return a function that starts pyinit with these words."""
     return lambda *words, **kwargs: start(*PYINIT, *words, **kwargs)
+
+
+@pytest.fixture
+def public():
+    """Return an empty directory that every user can enter, as tmp_path need not be."""
+    directory = public_directory()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """What all the tests share: real processes, with a deadline and a clean end."""
 
+import atexit
 import contextlib
 import functools
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -18,16 +21,39 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PYINIT_FILE = ROOT / "pyinit.py"
 PROGRAMS = ROOT / "tests" / "programs"
-PYTHON = [sys.executable, "-IS"]
-# Another init can be put in its place, to see what it does with these tests.
-PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*PYTHON, str(PYINIT_FILE)]
+PYTHON = [sys.executable, "-IS"]  # for all but pyinit
+# The interpreter that pyinit is started with. Another one can be put in its place, one of
+# another C library for instance, and so can another init, to see what these tests say.
+INTERPRETER = os.environ.get("PYINIT_PYTHON") or sys.executable
+HOST = [INTERPRETER, "-IS"]  # what imports pyinit, too
+PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*HOST, str(PYINIT_FILE)]
 REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
 DEADLINE = float(os.environ.get("PYINIT_DEADLINE", "30"))  # seconds
 MARKER = "PYINIT_TEST_RUN"
 
+
+def ask(expression):
+    """Return what an expression is to pyinit's interpreter, as a string."""
+    program = f"import os, signal; print({expression})"
+    words = [INTERPRETER, "-IS", "-c", program]
+    return (
+        subprocess.run(words, stdout=subprocess.PIPE, check=True)
+        .stdout.decode()
+        .rstrip("\n")
+    )
+
+
+@functools.lru_cache(None)
+def reason(number):
+    """Return what the C library of pyinit's interpreter calls an error of errno(3)."""
+    return ask(f"os.strerror({number:d})")
+
+
+# 34 with glibc, 35 with musl: each keeps those below, from 32, for itself.
+RTMIN = int(ask("signal.SIGRTMIN"))
 PASSED_ON = [
     number
-    for number in [*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)]
+    for number in [*range(1, 32), *range(RTMIN, signal.SIGRTMAX + 1)]
     if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 ]
 STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
@@ -217,7 +243,7 @@ def only_child(pid, program=""):
 
 def traced(process):
     """Return the pid of the pyinit that strace runs (not of strace's own forks)."""
-    return only_child(process.pid, PYTHON[0])
+    return only_child(process.pid, PYINIT[0])
 
 
 def tool(name):
@@ -260,33 +286,119 @@ def strace(*rules):
     return [path, "-f", "-qq", "-o", "/dev/null", *rules]
 
 
-def hold(call, seconds, rule=""):
+def all_blocked(pid):
+    """Tell whether pyinit has blocked what it blocks. (musl blocks more, for a moment.)"""
+    status = Path(f"/proc/{pid}/status").read_text()
+    numbers = {*PASSED_ON, signal.SIGCHLD}
+    mask = sum(1 << (number - 1) for number in numbers)
+    return int(field(status, "SigBlk"), 16) == mask
+
+
+def hold(call, seconds, rule="", when=""):
     """Return the words that start pyinit with each such system call of it held up.
 
-    strace is neither its parent nor in its session, and does not follow its children.
+    Or some of them: see strace(1) for when. strace is neither its parent nor in its
+    session, and does not follow its children.
     """
     inject = f"inject={call}:{rule or 'delay_enter'}={seconds * 1e6:.0f}"
+    inject += f":when={when}" if when else ""
     words = strace("-DDD", "-e", f"trace={call}", "-e", inject)
     words.remove("-f")
     return words
 
 
-def as_user(uid, argv):
-    """Return the words that run argv as another user than root, which we must be.
+@functools.lru_cache(None)
+def calls_before_pyinit(call):
+    """Return how many such system calls pyinit's interpreter makes before pyinit runs.
 
-    The Python must be one that everybody may run, which pyenv's of root is not.
+    As musl does, which blocks all signals for a moment while it starts.
     """
+    words = strace("-e", f"trace={call}")
+    words[words.index("/dev/null")] = "/dev/stderr"
+    words += [*HOST, "-c", "import os; os._exit(0)"]
+    trace = subprocess.run(words, stderr=subprocess.PIPE, check=True).stderr
+    return trace.count(call.encode() + b"(")
+
+
+def mounted(command):
+    """Return the words that run the next ones where a shell command has mounted things.
+
+    That is a namespace of its own, which only root can make, and not everywhere: or skip.
+    """
+    unshare = [tool("unshare"), "--mount", "sh", "-c", command + ' && exec "$@"', "sh"]
+    need(*unshare, "true")
+    return unshare
+
+
+def need(*words):
+    """Run a command that has to succeed for a test to run here, or skip."""
+    result = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE,
+    )
+    if result.returncode:
+        said = result.stderr.decode(errors="replace").strip()
+        pytest.skip(f"{shlex.join(words)}: {said or result.returncode}")
+
+
+def public_directory():
+    """Make a directory that every user can enter, and return its path.
+
+    pytest's own are for one user, and so can be where TMPDIR says and the clone.
+    """
+    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
+        if all(one.stat().st_mode & 0o001 for one in (base, *base.parents)):
+            directory = tempfile.mkdtemp(prefix="pyinit-", dir=base)
+            os.chmod(directory, 0o755)
+            return Path(directory)
+    return pytest.skip(f"not every user can enter {base}")
+
+
+@functools.lru_cache(None)
+def public_copy():
+    """Return the path of a copy of pyinit.py that every user can read."""
+    directory = public_directory()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    copy = directory / "pyinit.py"
+    copy.write_bytes(PYINIT_FILE.read_bytes())
+    copy.chmod(0o755)
+    return str(copy)
+
+
+@functools.lru_cache(None)
+def public_python(python, become):
+    """Return an interpreter that another user can run, this one if possible, or skip.
+
+    One in a virtual environment or of pyenv is often out of reach for others.
+    """
+    check = ["-IS", "-c", "import argparse"]
+    for one in (python, os.path.realpath(python)):
+        if not subprocess.run(
+            [*become, one, *check], stderr=subprocess.PIPE
+        ).returncode:
+            return one
+    if python == sys.executable:
+        python = "/usr/bin/python3"
+    need(*become, python, *check)
+    return python
+
+
+def as_user(uid, argv):
+    """Return the words that run argv as another user than root, which we must be."""
     if os.getuid():
         pytest.skip("only root can become another user")
-    argv = ["/usr/bin/python3" if word == sys.executable else word for word in argv]
-    tool("/usr/bin/python3")
-    return [
-        tool("setpriv"),
-        f"--reuid={uid}",
-        f"--regid={uid}",
-        "--clear-groups",
-        *argv,
-    ]
+    become = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    need(*become, "true")
+    words = [os.fspath(word) for word in argv]
+    for number, word in enumerate(words):
+        if word in (sys.executable, INTERPRETER):
+            words[number] = public_python(word, become)
+        elif word == str(PYINIT_FILE):
+            words[number] = public_copy()
+    return [*become, *words]
 
 
 def field(text, name):

@@ -1,6 +1,7 @@
 """The group against the child alone."""
 
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -37,7 +38,7 @@ OUTER = "{pyinit} {mode} sh -c '{pipeline}'; echo ended $?; read line"
 
 def inside(start, mode, number):
     """Run pyinit as a child of PID 1, so that what it leaves behind lives on."""
-    init = " ".join(PYINIT)
+    init = shlex.join(PYINIT)
     program = OUTER.format(pyinit=init, mode=mode, pipeline=PIPELINE)
     process = start(*namespace(), "sh", "-c", program, stdin=-1)
     process.line()

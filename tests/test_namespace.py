@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,16 @@ from support import (
     PYINIT,
     PYTHON,
     REPORTER,
+    all_blocked,
     as_user,
+    calls_before_pyinit,
     children,
     field,
     hold,
     marked,
+    mounted,
     namespace,
+    need,
     only_child,
     state,
     tool,
@@ -45,7 +50,7 @@ def test_negative_control_a_parent_that_does_not_reap(start):
 
 
 def test_queued_signals_while_children_die(pid1):
-    program = '({} 5000 100 >/dev/null &); exec "$@"'.format(" ".join(ORPHANS))
+    program = f'({shlex.join(ORPHANS)} 5000 100 >/dev/null &); exec "$@"'
     process = pid1("sh", "-c", program, "sh", *REPORTER)
     process.line()
     for _ in range(1000):
@@ -88,16 +93,11 @@ def test_signals_reach_the_command_of_pid_1(pid1, number):
 def test_pid_1_is_not_dead_before_it_is_ready(start):
     # The same held-up start as in test_signals, where the kernel would drop what PID 1
     # has no handler for.
-    trace = hold("rt_sigprocmask", 2, "delay_exit")
+    first = calls_before_pyinit("rt_sigprocmask") + 1
+    trace = hold("rt_sigprocmask", 2, "delay_exit", when=first)
     process = start(*namespace(), *trace, *PYINIT, "-r", "TERM:HUP", "sleep", "60")
-    init = only_child(process.pid, PYTHON[0])
-    term = 1 << (signal.SIGTERM - 1)
-
-    def blocked():
-        status = Path(f"/proc/{init}/status").read_text()
-        return int(field(status, "SigBlk"), 16) & term
-
-    until(blocked, "SIGTERM is blocked")
+    init = only_child(process.pid, PYINIT[0])
+    until(lambda: all_blocked(init), "signals are blocked")
     os.kill(init, signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGHUP
 
@@ -185,8 +185,7 @@ def test_pid_1_keeps_neither_descriptors_nor_directory(pid1):
 def test_no_descriptor_is_kept_without_proc(start):
     if os.getuid():
         pytest.skip("only root can cover /proc")
-    cover = 'mount -t tmpfs none /proc && exec "$@"'
-    closes_with_the_command(start, "unshare", "--mount", "sh", "-c", cover, "sh")
+    closes_with_the_command(start, *mounted("mount -t tmpfs none /proc"))
 
 
 def test_a_pipe_handed_to_the_command_closes_with_it(start):
@@ -222,14 +221,14 @@ def test_as_an_ordinary_user(start):
     assert process.wait() == 0
 
 
-def test_a_command_that_becomes_somebody_else(start, tmp_path):
+def test_a_command_that_becomes_somebody_else(start, public):
     # An ordinary user's pyinit may not signal it any more, and lives on.
-    setpriv = tmp_path / "setpriv"
-    words = as_user(64009, [*PYINIT, "-vc", str(setpriv), "--reuid=0", "sh", "-c"])
+    setpriv = public / "setpriv"
     shutil.copy(tool("setpriv"), setpriv)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
     setpriv.chmod(0o4755)
+    become_root = [str(setpriv), "--reuid=0"]
+    need(*as_user(64009, [*become_root, "true"]))
+    words = as_user(64009, [*PYINIT, "-vc", *become_root, "sh", "-c"])
     process = start(*words, "echo up; read line; exit 6", stdin=subprocess.PIPE)
     process.expect("up")
     child = only_child(process.pid)

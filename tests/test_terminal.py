@@ -367,6 +367,7 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
         "    signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n"
         "    os.execv(sys.argv[1], sys.argv[1:])\n"
         "os.waitpid(job, os.WUNTRACED)\n"
+        "os.write(1, b'stopped\\n')\n"
         "os.kill(-job, signal.SIGCONT)\n"
         "os.waitpid(job, 0)\n"
         "os.write(1, b'same %d' % (os.tcgetpgrp(0) == job))\n"
@@ -374,6 +375,7 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
     screen.expect("up\n")
     stop(screen, only_child(screen.pid), how)
+    screen.expect("stopped\n")  # or the command could read all, and end, before
     screen.type("hello\n")
     screen.expect("got hello\n")
     screen.type("\x04")
@@ -627,7 +629,7 @@ def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     shell.type(
         f"{shlex.join(trace)} {INIT} sh -c 'echo up; read x; echo =$x' {stdin}\n"
     )
-    job = only_child(shell.pid, PYTHON[0])
+    job = only_child(shell.pid, PYINIT[0])
     only_child(job)
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))

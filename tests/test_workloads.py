@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -57,15 +58,13 @@ def accepts(port):
 
 
 @pytest.fixture
-def nginx(tmp_path):
+def nginx(public):
     """Return (words that start it, its port)."""
     program, port = tool("nginx"), free_port()
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "file").write_bytes(b"x" * SIZE)
-    (tmp_path / "conf").write_text(NGINX.format(directory=tmp_path, port=port))
-    return [program, "-c", tmp_path / "conf"], port
+    (public / "www").mkdir()
+    (public / "www" / "file").write_bytes(b"x" * SIZE)
+    (public / "conf").write_text(NGINX.format(directory=public, port=port))
+    return [program, "-c", public / "conf"], port
 
 
 def test_nginx_ends_a_download_in_flight(pid1, nginx):
@@ -107,7 +106,7 @@ def test_nginx_without_the_rewrite_breaks_it_off(pid1, nginx):
 def test_a_python_server_behind_a_shell(pid1, tmp_path):
     (tmp_path / "page").write_text("hello\n")
     ports = [free_port(), free_port()]
-    python = " ".join(PYTHON)
+    python = shlex.join(PYTHON)
     servers = [f"{python} -m http.server --bind 127.0.0.1 {port} &" for port in ports]
     process = pid1("sh", "-c", " ".join(servers) + " wait", cwd=tmp_path)
     for port in ports:
@@ -125,9 +124,10 @@ def test_a_python_server_behind_a_shell(pid1, tmp_path):
 def test_negative_control_a_shell_alone_leaves_the_server(start, tmp_path):
     # Without an init the shell dies and the server does not: it lives on, orphaned.
     port = free_port()
-    server = f"{' '.join(PYTHON)} -m http.server --bind 127.0.0.1 {port}"
+    server = f"{shlex.join(PYTHON)} -m http.server --bind 127.0.0.1 {port}"
     program = (
-        f"sh -c '{server} & wait' & read line; kill $!; wait $!; echo ended; read line"
+        f"sh -c {shlex.quote(server + ' & wait')} & read line; kill $!; wait $!;"
+        " echo ended; read line"
     )
     process = start(*namespace(), "sh", "-c", program, stdin=subprocess.PIPE)
     until(lambda: accepts(port), "the server listens")
