@@ -1,4 +1,4 @@
-"""The shape of the source, and what is written once and held equal."""
+"""The shape of the source."""
 
 import ast
 import os
@@ -6,16 +6,10 @@ import re
 import subprocess
 
 import pytest
-from support import PYINIT, PYINIT_FILE, PYTHON, ROOT, strace
+from support import PYINIT, PYINIT_FILE, ROOT, strace
 
 SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
-README = (ROOT / "README.md").read_text()
-DOCKERFILE = (ROOT / "Dockerfile.example").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
 
 
 def test_it_imports_the_three_modules():
@@ -98,48 +92,3 @@ def test_the_top_level_holds_what_it_should():
     plain = {name for name in names if not name.startswith(".")}
     expected = {"pyinit.py", "tests", "Dockerfile.example", "README.md", "LICENSE"}
     assert plain == expected
-
-
-def words_of_help(text):
-    """Return the words of a help text, alike for all versions of argparse."""
-    text = re.sub(r"(-\w) ([A-Z:]+), (--\w+) \2", r"\1, \3 \2", text)  # before 3.13
-    return text.replace("optional arguments:", "options:").split()  # before 3.10
-
-
-def test_the_readmes_usage_is_the_help():
-    help_text = subprocess.run(
-        [*PYTHON, str(PYINIT_FILE), "--help"], stdout=subprocess.PIPE, check=True
-    ).stdout.decode()
-    assert words_of_help(help_text) in map(words_of_help, blocks("text"))
-
-
-def test_the_readmes_dockerfile_is_the_example():
-    assert DOCKERFILE in blocks("dockerfile")
-
-
-EXAMPLES = blocks("console")
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_readmes_examples(example):
-    """Run every "$ command" of the README: what it prints must be what stands there.
-
-    In any order, since two processes write; and with pids compared as such only.
-    """
-    for part in re.split(r"^\$ ", example, flags=re.M)[1:]:
-        command, *lines = part.splitlines()
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-        )
-        got = result.stdout.decode().splitlines()
-        assert sorted(map(mask, got)) == sorted(map(mask, lines)), command
-
-
-def mask(line):
-    """Return a line without its pid."""
-    return re.sub(r"^(\[pyinit\]) \d+", r"\1 PID", line)
