@@ -114,8 +114,10 @@ def test_the_containers(containers, tmp_path):
             got = [line.replace(ours, "") for line in got]
             if containers.name == "podman":
                 got = [line for line in got if "resorting to SIGKILL" not in line]
-                lines = [re.sub(r"^/(hello|bare) ", r"\1 ", line) for line in lines]
-            compare(command, got, lines)
+                wanted = [re.sub(r"^/(hello|bare) ", r"\1 ", line) for line in lines]
+            else:
+                wanted = lines
+            compare(command, got, wanted)
             if "run -d" in command:  # its reader is slower than we are
                 containers.until_it_serves(re.search(r"--name (\S+)", text)[1])
 
