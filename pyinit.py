@@ -28,22 +28,22 @@ except Exception as error:  # reading a module failed
     raise SystemExit(125) from None
 
 __version__ = "1.1.0"
-STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # what stops a job
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
 SI_KERNEL = 128  # sigaction(2): the si_code of what a terminal sends, to a whole group
 EVERYBODY = -1  # kill(2): from PID 1, all other processes of the container
 ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
-TRY_NEXT = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
+SEARCH_ON = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
 
 # === Read the command line ============================================================
 HELP = {
     "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
     "r": "send M where N is received, nothing if M is 0: 15:3, TERM:QUIT, RTMIN+1:USR1;"
-    " repeatable, the last one for an N wins; TERM's is for --grace's SIGTERM as well",
+    " repeatable, the last one for an N wins; what TERM becomes, so does the farewell",
     "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
-    "g": "how long what the command leaves behind may take to end, from SIGTERM to"
-    " SIGKILL; 0, the default, waits for nobody",
+    "g": "how long what the command leaves behind may take to end after the farewell, a"
+    " SIGTERM, before SIGKILL; 0, the default, waits for nobody",
     "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
     "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
     " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
@@ -57,9 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
         epilog=HELP["status"],
-        # The default formatter asks the terminal for its width: 3 ms, for five imports.
+        # The default one loads five modules at once to ask the terminal for its width.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
-        # Python 3.6 and 3.7 (no valid_signals) cannot read -vc without abbreviations.
+        # Only before Python 3.8, which brought valid_signals, does -vc need them.
         allow_abbrev=not hasattr(signal, "valid_signals"),
     )
     add = parser.add_argument
@@ -114,12 +114,12 @@ def seconds(text: str) -> float:
 # === Start the command, in one of three places ========================================
 # JOB      stdin is our terminal, and stdout is one too. The child leads a group of its
 #          own in our session; Ctrl-C and Ctrl-Z reach that group. If it stops, we take
-#          the terminal and stop our group. Upon SIGCONT it gets both from us.
+#          the terminal and stop our group. With SIGCONT the child gets it back.
 # SINGLE   -c. The child stays in our group; Ctrl-C and Ctrl-Z reach both of us, so that
 #          we do not pass them on. If it stops, so do we.
 # SESSION  Neither. The child leads a session of its own, where no terminal reaches it:
 #          we pass on what we get. If it stops, that is its own affair.
-# (As for stdout: in "pyinit ... | less" less is in our group, and needs the terminal.)
+# JOB needs stdout: in "pyinit ... | less", less is in our group and needs the terminal.
 JOB, SINGLE, SESSION = "job", "single", "session"
 
 
@@ -128,15 +128,15 @@ class Init:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # ours, on stdin
+        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # stdin is ours
         self.place = JOB if self.at_terminal and os.isatty(1) else SESSION
         if options.single_child:
             self.place = SINGLE
         # For each signal that can come, the one to send to the command, or 0.
         self.table = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
         if self.place != SINGLE:
-            # STOPS do nothing in an orphaned process group, as the child's can be: one
-            # with nobody in its session who could resume it. SIGSTOP works there.
+            # The child's group can be orphaned: nobody else in its session could resume
+            # it. Then STOPS do nothing to it, but SIGSTOP stops it.
             self.table.update(dict.fromkeys(STOPS, signal.SIGSTOP))
         self.table.update(options.rewrite)
         self.child, self.ended = 0, (0, 0)  # its pid; then waitpid(2) of it
@@ -146,8 +146,8 @@ class Init:
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command, with that signal mask; or OSError."""
         undo_locale_coercion()
-        # Python handles SIGINT, and ignores two. Until the child has become the command
-        # signals have to act on it as they would on that.
+        # Python handles SIGINT, and ignores two others. But before exec, too, a signal
+        # has to do to the child what it would do to the command.
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -163,7 +163,7 @@ class Init:
             if self.place == JOB:
                 os.setpgid(0, 0)
                 if in_foreground:
-                    attempt(os.tcsetpgrp, 0, os.getpid())
+                    attempt(os.tcsetpgrp, 0, os.getpid())  # (SIGTTOU is blocked)
             elif self.place == SESSION:
                 os.setsid()
             for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
@@ -173,7 +173,7 @@ class Init:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             execute(self.options.command)
         except Exception as error:
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # SIGPIPE, by say()
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # SIGPIPE could end say()
             reason = getattr(error, "strerror", None) or error
             say("%s: %s" % (self.options.command[0], reason))
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
@@ -183,8 +183,7 @@ class Init:
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
         """Pass signals on and reap until the child has died; return its exit status."""
-        # First without SIGCHLD: children may have died before we blocked it.
-        child_died = self.child == 0 or self.reap()
+        child_died = self.child == 0 or self.reap()  # some died before SIGCHLD counted
         while not child_died:
             came = signal.sigwaitinfo(SIGNALS)
             if came.si_signo == signal.SIGCHLD:
@@ -202,16 +201,17 @@ class Init:
 
     def child_was_told(self, came: signal.struct_siginfo) -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
-        if came.si_code != SI_KERNEL or came.si_signo not in TERMINAL_SIGNALS:
+        from_terminal = came.si_code == SI_KERNEL and came.si_signo in TERMINAL_SIGNALS
+        if not from_terminal or self.place != SINGLE:
             return False
-        return self.place == SINGLE and attempt(os.getpgid, self.child) == os.getpgrp()
+        return attempt(os.getpgid, self.child) == os.getpgrp()  # it can have left ours
 
     def send(self, number: int, why: str = "") -> None:
         """Send the target what the table has for a signal; with -v say so, and why."""
-        sent = self.table.get(number, number)  # SIGKILL is in no table
+        sent = self.table.get(number, number)  # only SIGKILL is not in it
         error = attempt(os.kill, self.target, sent)  # 0, for dropped, only looks
-        if isinstance(error, ProcessLookupError) and self.child:
-            error = attempt(os.kill, self.child, sent)  # it does not lead its group yet
+        if isinstance(error, ProcessLookupError) and self.child != 0:
+            error = attempt(os.kill, self.child, sent)  # it leads no group yet
         if self.options.verbose:
             names = {self.child: str(self.child), EVERYBODY: "everybody"}
             whom = names.get(self.target, "group %d" % -self.target)
@@ -233,7 +233,7 @@ class Init:
 
     # === Stop and resume, as a terminal and its shell do ==============================
     def follow_stop(self) -> None:
-        """If the child has stopped, stop too, where its place has it so."""
+        """If the child has stopped, stop as well: see the three places above."""
         if self.place == SESSION or self.stop_lasts:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
@@ -245,17 +245,17 @@ class Init:
         elif stopped.si_status in STOPS or self.at_terminal:
             self.suspend(os.getpid())
             if attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG):
-                # Our caller has resumed both. Passed on as well, and late, its SIGCONT
-                # would undo the next Ctrl-Z.
+                # Who resumed us (fg) has resumed our group, and so the child. Passed on
+                # as well, and late, that SIGCONT could undo the next Ctrl-Z.
                 signal.sigtimedwait([signal.SIGCONT], 0)
 
     def suspend(self, whom: int) -> None:
-        """Stop by the default action of a SIGTSTP to whom (kill(2): 0 is our group)."""
+        """Stop as a terminal stops a job: by SIGTSTP, to us or (whom: 0) our group."""
         attempt(os.kill, whom, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # What resumed us is pending, or a SIGTSTP that came later and discarded it. Or
-        # nobody could resume us, PID 1 or an orphaned process group: so we are spared.
+        # The SIGCONT that resumed us is pending, or a new SIGTSTP that discarded it. Or
+        # we did not stop: PID 1 and orphaned groups do not, as nobody could resume them.
         if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
             self.stop_lasts = False
             if self.place == JOB:
@@ -270,15 +270,16 @@ class Init:
         self.send(signal.SIGCONT)
 
     def stop(self, came: signal.struct_siginfo) -> None:
-        """A stop signal has come: pass it on, and unless that drops it stop as well."""
+        """A stop signal has come: pass it on and, unless that drops it, stop too."""
         self.send(came.si_signo)
-        self.stop_lasts = self.table[came.si_signo] in (*STOPS, signal.SIGSTOP)
-        if came.si_code == SI_KERNEL and self.table[came.si_signo] != 0:
-            self.suspend(os.getpid())
-        elif self.table[came.si_signo] != 0:
+        sent = self.table[came.si_signo]
+        self.stop_lasts = sent in (*STOPS, signal.SIGSTOP)
+        if sent != 0 and came.si_code == SI_KERNEL:
+            self.suspend(os.getpid())  # the terminal has told the rest of our group
+        elif sent != 0:
             self.take_terminal()
-            # SIGSTOP discards a pending SIGCONT, even for PID 1, which it cannot stop.
-            # One that comes between the look and kill(2), microseconds, is still lost.
+            # SIGSTOP discards a SIGCONT that has come by now, even that of PID 1, which it
+            # cannot stop. (One that comes microseconds after the look is still lost.)
             if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
                 attempt(os.kill, os.getpid(), signal.SIGSTOP)
 
@@ -309,25 +310,24 @@ class Init:
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace
+        deadline = os.times().elapsed + self.options.grace  # a clock that nobody sets
         while True:
             has_children = not isinstance(attempt(self.reap), ChildProcessError)
-            # No new process gets the number of a group: if one has it, the group ended.
-            reused = (
-                self.target != EVERYBODY and attempt(os.kill, -self.target, 0) is None
-            )
-            if reused or isinstance(
-                attempt(os.kill, self.target, 0), ProcessLookupError
-            ):
+            # No new process gets a group's number: if one has it, the group has ended.
+            is_group = self.target != EVERYBODY
+            if is_group and attempt(os.kill, -self.target, 0) is None:
+                return
+            look = attempt(os.kill, self.target, 0)
+            if isinstance(look, ProcessLookupError):
                 return
             rest = deadline - os.times().elapsed
             if rest <= 0:
                 self.send(signal.SIGKILL, "grace is over")
                 return
-            # SIGCHLD tells of our children, but of nobody else: look every 20 ms.
-            sigchld_tells = has_children and self.target == EVERYBODY
+            # SIGCHLD tells of our children alone. For others, look every 20 ms.
+            sigchld_tells = has_children and not is_group
             came = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            # (Stopped, and resumed when time is up, Python returns any number.)
+            # (If we are stopped until time is up, Python returns a random number.)
             if came and came.si_signo in self.table:
                 self.send(came.si_signo)
 
@@ -346,14 +346,14 @@ def say(text: str, wanted: bool = True) -> None:
     """Write one line to stderr, if it is wanted; where that fails the line is lost."""
     line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
     if wanted and isinstance(attempt(os.write, 2, line), OSError):
-        # That can have raised one of these, which is not to be passed on.
+        # The failure can have sent us one of these: it is not to be passed on.
         signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
 
 
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM."""
-    numbers = signal_numbers()
-    return list(numbers)[list(numbers.values()).index(number)]
+    names = {value: name for name, value in reversed(list(signal_numbers().items()))}
+    return names.get(number, "signal %d" % number)  # the C library's have none
 
 
 def execute(command: "list[str]") -> None:
@@ -368,7 +368,7 @@ def execute(command: "list[str]") -> None:
             is_text = b"\0" not in read(path, 256).partition(b"\n")[0]
             if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if path == name or error.errno not in TRY_NEXT:
+            if "/" in name or error.errno not in SEARCH_ON:
                 raise
             if error.errno == EACCES:
                 failure = error
@@ -385,7 +385,7 @@ def read(path: str, length: int = -1) -> bytes:
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's first line has us run it, and names no program to."""
+    """Tell whether a script's "#!" line names us and no program: again, for ever."""
     line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
     words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
     own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
@@ -403,7 +403,7 @@ def undo_locale_coercion() -> None:
     _, found, rest = (b"\0" + environ).partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif environ or [*os.environ][-1] == "LC_CTYPE":  # it is where Python puts it
+    elif environ or [*os.environ][-1] == "LC_CTYPE":  # Python puts it last
         del os.environ["LC_CTYPE"]
 
 
@@ -433,7 +433,7 @@ def main(argv: "list[str] | None" = None) -> int:
         return 125
     while True:
         try:
-            # Or we would keep open, or busy, what the command has long let go of.
+            # So that what the command lets go of is not kept open, or busy, by us.
             attempt(os.chdir, "/")
             os.closerange(3, 65536)
             orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
