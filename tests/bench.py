@@ -96,6 +96,9 @@ class Unmeasured(Exception):
     """Why something cannot be measured of a subject."""
 
 
+FAILURES = (Unmeasured, OSError, subprocess.SubprocessError)
+
+
 def progress(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -176,11 +179,11 @@ def interleaved(subjects, measure, rounds, name):
         for subject in [*samples]:
             try:
                 samples[subject].append(measure(subjects[subject]))
-            except (Unmeasured, OSError, subprocess.SubprocessError) as reason:
-                progress(f"not measured: {name}, {subject}: {reason}")
+            except FAILURES as reason:
                 sweep()
                 if subject.startswith(("pyinit", "floor")):
                     raise
+                progress(f"not measured: {name}, {subject}: {reason}")
                 del samples[subject]
     return samples
 
@@ -404,57 +407,53 @@ def window(words):
     return spent
 
 
-def engine(image):
-    """Return the words that run a container of the image, PYINIT_BASE without one.
-
-    And the words that remove the image if it was made for this run.
-    """
+def engine():
+    """Return the words that start Podman or Docker."""
     words = shlex.split(os.environ.get("PYINIT_ENGINE", ""))
     if not words and shutil.which("podman") and shutil.which("runc"):
         words = ["podman", "--runtime", "runc"]
     if not words:
-        words = [shutil.which("docker") or "docker"]
+        words = ["docker"]
     run([*words, "info"])
-    remove = []
-    if not image:
-        base = os.environ.get("PYINIT_BASE", "/var/tmp/pyinit/base")
-        if not os.path.isdir(base):
-            raise Unmeasured(f"no --image, and no root to make one of at {base}")
-        progress(f"an image of {base}")
-        image = f"localhost/pyinit-bench-{time.time_ns()}"
-        make = f"tar -C {shlex.quote(base)} -c . | {shlex.join(words)} import - {image}"
-        run(["sh", "-c", make])
-        remove = [*words, "rmi", "-f", image]
-    limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
-    name = os.path.basename(words[0])
-    words = [*words, "run", "--rm", "--network=none", *limits, "--entrypoint=", image]
-    return name, words, remove
+    return words
 
 
 def measure_containers(table, inits, image, rounds):
     """A container from start to end: with pyinit, with dumb-init and with neither.
 
-    What the image may lack of them is mounted.
+    What the image may lack of them is mounted. Without one it is made of PYINIT_BASE.
     """
+    limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
+    base = os.environ.get("PYINIT_BASE", "/var/tmp/pyinit/base")
+    name, made = "an engine", []
     try:
-        name, words, remove = engine(image)
-    except (Unmeasured, OSError, subprocess.SubprocessError) as reason:
-        progress(f"not measured: containers: {reason}")
-        return
-    try:
-        *start, image = words
-        pyinit = ["-v", f"{PYINIT}:/sbin/pyinit.py:ro", image]
-        pyinit += ["python3", "-IS", "/sbin/pyinit.py", "--"]
-        subjects = {"pyinit": [*start, *pyinit, TRUE], "floor": [*words, TRUE]}
+        words = engine()
+        name = os.path.basename(words[0])
+        if not image:
+            if not os.path.isdir(base):
+                raise Unmeasured(f"no --image, and no root to make one of at {base}")
+            progress(f"containers of {name}: an image of {base}")
+            image = "localhost/pyinit-bench"
+            make = f"tar -C {shlex.quote(base)} -c . | {shlex.join(words)} import - "
+            made = [*words, "rmi", "-f", image]
+            run(["sh", "-c", make + image])
+        start = [*words, "run", "--rm", "--network=none", *limits, "--entrypoint="]
+        mount = ["-v", f"{PYINIT}:/sbin/pyinit.py:ro", image]
+        init = ["python3", "-IS", "/sbin/pyinit.py", "--"]
+        subjects = {
+            "pyinit": [*start, *mount, *init, TRUE],
+            "floor": [*start, image, TRUE],
+        }
         if "dumb-init" in inits:
-            path = shutil.which("dumb-init")
-            mount = ["-v", f"{path}:/dumb-init:ro", image, "/dumb-init", "--"]
-            subjects["dumb-init"] = [*start, *mount, TRUE]
+            mount = ["-v", f"{shutil.which('dumb-init')}:/dumb-init:ro", image]
+            subjects["dumb-init"] = [*start, *mount, "/dumb-init", "--", TRUE]
         samples = interleaved(subjects, seconds, rounds, f"containers of {name}")
-        table.put(f"a container ({name}) from start to end, ms", samples, "floor", 1e3)
+        table.put(f"a container of {name}, start to end, ms", samples, "floor", 1e3)
+    except FAILURES as reason:
+        progress(f"not measured: containers of {name}: {reason}")
     finally:
-        if remove:
-            subprocess.run(remove, stdout=subprocess.DEVNULL)
+        if made:
+            subprocess.run(made, stdout=subprocess.DEVNULL)
 
 
 def versions(inits):

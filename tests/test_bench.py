@@ -1,5 +1,6 @@
 """The benchmark runs and prints its table. What it measures is nothing to test."""
 
+import re
 import subprocess
 import sys
 
@@ -45,7 +46,7 @@ def test_the_benchmark_prints_one_table():
         assert cells[measure]["pyinit"], measure
     # Who cannot be measured at all has no column, and who can in part has empty cells.
     assert "nothing" not in columns
-    assert "not measured: start, nothing: [Errno 2] No such file" in errors
+    assert re.search("not measured: .*nothing", errors)
     if "shell" in columns:
         assert cells["start, ms"]["shell"]
     assert not cells["one signal and its answer, µs"].get("shell")
