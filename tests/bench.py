@@ -8,6 +8,7 @@ be measured is an empty cell, with the reason on stderr. Nothing here is a test.
 """
 
 import argparse
+import contextlib
 import os
 import platform
 import select
@@ -27,6 +28,7 @@ CC = shutil.which("cc") or shutil.which("gcc")
 PYTHON = [sys.executable, "-IS"]
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 DEADLINE = 30  # seconds, for whatever has to happen
+SHARE = 10  # seconds for one subject in one row
 TRUE = shutil.which("true") or "/bin/true"
 
 # What a program needs that reads its command line with argparse, starts the command and
@@ -159,10 +161,14 @@ def run(words):
 def seconds(words):
     """Run a command to its end; return how long that took."""
     before = time.perf_counter()
-    status = subprocess.call(words, stdin=subprocess.DEVNULL, timeout=DEADLINE)
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    # Not wait(DEADLINE), which looks every so many milliseconds whether it has ended.
+    descriptor = os.pidfd_open(process.pid)
+    select.select([descriptor], [], [], DEADLINE)
     spent = time.perf_counter() - before
-    if status:
-        raise Unmeasured(f"status {status}")
+    os.close(descriptor)
+    if process.poll() != 0:
+        raise Unmeasured(f"status {process.poll()}")
     return spent
 
 
@@ -170,15 +176,19 @@ def interleaved(subjects, measure, rounds, name):
     """Measure all subjects in turn, many times; return what was measured of each.
 
     A subject that cannot be measured is left out from then on, and said; without pyinit
-    there is nothing to print.
+    there is nothing to print. One that has had its share of the time is not measured
+    again.
     """
     samples = {subject: [] for subject in subjects}
+    spent = dict.fromkeys(subjects, 0)
     for done in range(max(1, rounds)):
         if done % max(1, rounds // 3) == 0:
             progress(f"{name}: round {done + 1} of {max(1, rounds)}")
-        for subject in [*samples]:
+        for subject in [name for name in samples if spent[name] < SHARE]:
+            before = time.monotonic()
             try:
                 samples[subject].append(measure(subjects[subject]))
+                spent[subject] += time.monotonic() - before
             except FAILURES as reason:
                 sweep()
                 if subject.startswith(("pyinit", "floor")):
@@ -345,6 +355,15 @@ def compile_c(source, path):
 def orphan_cost(program, count):
     """Return a function: microseconds for an orphan that an init as PID 1 reaps."""
     return lambda words: float(run([*NAMESPACE, *words, program, str(count)]))
+
+
+@contextlib.contextmanager
+def one_cpu():
+    """Run what is in it on one CPU, where a ratio is one of work, not of wake-ups."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    yield
+    os.sched_setaffinity(0, cpus)
 
 
 def exists(pid):
@@ -569,7 +588,8 @@ def measure_starts(table, source, compiled, inits, rounds, of=""):
 def measure_orphans(table, subjects, base, directory, options):
     """Orphans and zombies of an init that is PID 1."""
     measure = orphan_cost(compile_c(ORPHANS, directory / "orphans"), options.orphans)
-    costs = interleaved(subjects, measure, options.rounds, "orphans")
+    with one_cpu():
+        costs = interleaved(subjects, measure, options.rounds, "orphans")
     table.put("one orphan made and reaped, µs", costs, base)
     if not options.backlog:
         return
@@ -626,7 +646,7 @@ def arguments():
     parser.add_argument("--growth", type=int, default=1000000, help="signals in all")
     parser.add_argument("--orphans", type=int, default=1000, help="orphans a round")
     parser.add_argument("--backlog", type=int, default=20000, help="zombies at once")
-    parser.add_argument("--containers", type=int, default=11, help="rounds of them")
+    parser.add_argument("--containers", type=int, default=31, help="rounds of them")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of the rest")
     parser.add_argument("--markdown", action="store_true", help="for the README")
     return parser.parse_args()
@@ -668,17 +688,13 @@ def main():
             table.put(f"anonymous memory{form}, kB", kept, "floor")
 
         subjects = {"pyinit": source["pyinit"], **inits, "floor": source["init"]}
-        cpus = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(cpus)})
-        measure = signal_cost(options.signals)
-        costs = interleaved(subjects, measure, 3 * options.rounds, "signals")
-        table.put("one signal and its answer, µs", costs, base)
-        name = f"memory grown by {options.growth:,} signals"
-        grown = interleaved(
-            {"pyinit": source["pyinit"]}, growth(options.growth), 1, name
-        )
-        table.put(f"{name}, kB", grown)
-        os.sched_setaffinity(0, cpus)
+        with one_cpu():
+            measure = signal_cost(options.signals)
+            costs = interleaved(subjects, measure, 3 * options.rounds, "signals")
+            table.put("one signal and its answer, µs", costs, base)
+            name = f"memory grown by {options.growth:,} signals"
+            measure, alone = growth(options.growth), {"pyinit": source["pyinit"]}
+            table.put(f"{name}, kB", interleaved(alone, measure, 1, name))
 
         if why_not or not CC:
             progress(f"not measured: orphans: {why_not or 'no C compiler'}")
