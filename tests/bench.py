@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Measure pyinit beside the C inits and beside the least that Python itself needs.
+"""Measure pyinit beside other inits and beside the least that Python itself needs.
 
-Prints one table: start to a command's end, memory that stays, the cost of a signal and
-of an orphan, as medians and ratios from interleaved runs. Nothing here is a test.
+Prints one table: start to a command's end, memory that stays, the cost of a signal, an
+orphan and a container, as medians and ratios from interleaved runs. It runs in a PID
+namespace of its own, since some inits kill all that they can when they end. What cannot
+be measured is an empty cell, with the reason on stderr. Nothing here is a test.
 """
 
 import argparse
+import contextlib
 import os
 import platform
+import select
+import shlex
 import shutil
 import signal
 import statistics
@@ -20,25 +25,49 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYINIT = ROOT / "pyinit.py"
 CC = shutil.which("cc") or shutil.which("gcc")
-# What any Python must do to start a command and to report its end.
+PYTHON = [sys.executable, "-IS"]
+NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+DEADLINE = 30  # seconds, for whatever has to happen
+SHARE = 10  # seconds for one subject in one row
+TRUE = shutil.which("true") or "/bin/true"
+
+# What a program needs that reads its command line with argparse, starts the command and
+# waits: no option, no rule, no signal.
 FLOOR = """
-import os, signal
+import signal
+import argparse
+import os
+
+parser = argparse.ArgumentParser(
+    formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80)
+)
+parser.add_argument("command", nargs=argparse.REMAINDER)
+command = parser.parse_args().command
 child = os.fork()
 if not child:
-    os.execv("/bin/true", ["true"])
+    os.execvp(command[0], command)
 os._exit(os.WEXITSTATUS(os.waitpid(child, 0)[1]))
 """
-FLOOR_ARGPARSE = "import argparse; argparse.ArgumentParser()\n" + FLOOR
+# The same by an interpreter that loads no module: posix is built in.
+BARE = f"""
+import posix
+child = posix.fork()
+if not child:
+    posix.execv({TRUE!r}, [{TRUE!r}])
+posix._exit(posix.waitpid(child, 0)[1] >> 8)
+"""
 # What any Python must do to pass a signal on and to reap: no rule, no table, no option.
 FLOOR_INIT = """
-import os, signal
+import signal
+
 every = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-signal.pthread_sigmask(signal.SIG_BLOCK, every)
-command = os.sys.argv[2:]
+mask = signal.pthread_sigmask(signal.SIG_BLOCK, every)
+import argparse, os, sys
+command = sys.argv[1:]
 child = os.fork()
 if not child:
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, every)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.execvp(command[0], command)
 while True:
     number = signal.sigwaitinfo(every).si_signo
@@ -51,29 +80,121 @@ while True:
         if pid == child:
             os._exit(os.WEXITSTATUS(status))
 """
-PAUSE = "import os, signal; os.write(1, b'up\\n'); signal.pause()"
-NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+# Inits that are looked for in PATH; the command follows these words. my_init and
+# chaperone would start services too, and end by killing everything.
+KNOWN = {
+    "dumb-init": "dumb-init --",
+    "tini": "tini -s --",
+    "catatonit": "catatonit --",
+    "my_init": "my_init --quiet --skip-startup-files --skip-runit --no-kill-all-on-exit --",
+    "chaperone": "chaperone --force --no-defaults --no-syslog --task",
+}
+# They kill no process but their own child.
+HARMLESS = ("dumb-init", "tini", "catatonit")
+
+
+class Unmeasured(Exception):
+    """Why something cannot be measured of a subject."""
+
+
+FAILURES = (Unmeasured, OSError, subprocess.SubprocessError)
 
 
 def progress(text):
     print(text, file=sys.stderr, flush=True)
 
 
+def children(pid):
+    """Return the pids of a process's children, oldest first."""
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(word) for word in words]
+
+
+def sweep():
+    """Kill what a measurement that failed has left; orphans are ours, being PID 1."""
+    while children(os.getpid()):
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def until(condition, what):
+    """Poll a condition of the kernel's that nothing announces; return its value."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Unmeasured(f"not within {DEADLINE} s: {what}")
+        time.sleep(0.0005)
+
+
+def first_line(process):
+    """Wait for the line with which a command says that it runs."""
+    select.select([process.stdout], [], [], DEADLINE)
+    line = os.read(process.stdout.fileno(), 100)
+    if not line:
+        raise Unmeasured(f"its command did not start, status {process.wait(DEADLINE)}")
+    return line
+
+
+def run(words):
+    """Run a command to its end; return what it wrote to stdout."""
+    result = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE,
+    )
+    if result.returncode:
+        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise Unmeasured(" ".join([f"status {result.returncode}", *last]))
+    return result.stdout.decode()
+
+
 def seconds(words):
     """Run a command to its end; return how long that took."""
     before = time.perf_counter()
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    return time.perf_counter() - before
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    # Not wait(DEADLINE), which looks every so many milliseconds whether it has ended.
+    descriptor = os.pidfd_open(process.pid)
+    select.select([descriptor], [], [], DEADLINE)
+    spent = time.perf_counter() - before
+    os.close(descriptor)
+    if process.poll() != 0:
+        raise Unmeasured(f"status {process.poll()}")
+    return spent
 
 
 def interleaved(subjects, measure, rounds, name):
-    """Measure all subjects in turn, many times; return what was measured of each."""
+    """Measure all subjects in turn, many times; return what was measured of each.
+
+    A subject that cannot be measured is left out from then on, and said; without pyinit
+    there is nothing to print. One that has had its share of the time is not measured
+    again.
+    """
     samples = {subject: [] for subject in subjects}
+    spent = dict.fromkeys(subjects, 0)
     for done in range(max(1, rounds)):
-        if done % max(1, rounds // 5) == 0:
-            progress(f"{name}: round {done + 1} of {rounds}")
-        for subject, words in subjects.items():
-            samples[subject].append(measure(words))
+        if done % max(1, rounds // 3) == 0:
+            progress(f"{name}: round {done + 1} of {max(1, rounds)}")
+        for subject in [name for name in samples if spent[name] < SHARE]:
+            before = time.monotonic()
+            try:
+                samples[subject].append(measure(subjects[subject]))
+                spent[subject] += time.monotonic() - before
+            except FAILURES as reason:
+                sweep()
+                if subject.startswith(("pyinit", "floor")):
+                    raise
+                progress(f"not measured: {name}, {subject}: {reason}")
+                del samples[subject]
     return samples
 
 
@@ -85,18 +206,31 @@ def anonymous(pid):
     raise LookupError("no Anonymous line")
 
 
+def sleeps(pid):
+    """Tell whether a process sleeps, and has not been awake for 10 ms."""
+    looks = []
+    for _ in range(2):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        looks.append([x for x in lines if x.startswith(("State", "voluntary"))])
+        time.sleep(0.01)
+    return looks[0] == looks[1] and "S (" in looks[0][0]
+
+
 def memory(words):
-    """Return what an init keeps once its command runs; or the process itself."""
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
-    process.stdout.readline()
-    time.sleep(0.05)  # let the parent side settle: it has no sign to wait for
+    """Return what an init keeps once its command runs."""
+    command = [*words, "sh", "-c", "echo up; read line"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    first_line(process)
+    until(lambda: sleeps(process.pid), "it sleeps")
     kilobytes = anonymous(process.pid)
-    process.stdin.close()
     process.kill()
-    process.wait()
+    process.communicate()  # the end of its stdin ends the command
     return kilobytes
 
 
+# Reports each SIGUSR1 to a peer, until SIGTERM.
 ANSWER = """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
@@ -112,20 +246,21 @@ def ping_pong(words, count, look=lambda pid: None):
 
     Return the seconds that count of them took, and what look(pid) said before and after.
     """
-    command = [*words, sys.executable, "-IS", "-c", ANSWER, str(os.getpid())]
+    command = [*words, *PYTHON, "-c", ANSWER, str(os.getpid())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    process.stdout.readline()
-    wait, kill, pid, usr2 = signal.sigwaitinfo, os.kill, process.pid, [signal.SIGUSR2]
+    first_line(process)
+    wait, kill, pid, usr2 = signal.sigtimedwait, os.kill, process.pid, [signal.SIGUSR2]
     for _ in range(50):
         kill(pid, 10)
-        wait(usr2)
+        if not wait(usr2, 2):
+            raise Unmeasured("it does not pass SIGUSR1 on")
     first, before = look(pid), time.perf_counter()
     for _ in range(count):
         kill(pid, 10)
-        wait(usr2)
+        wait(usr2, 2)
     spent, last = time.perf_counter() - before, look(pid)
     kill(pid, 15)
-    process.wait()
+    process.wait(DEADLINE)
     process.stdout.close()
     return spent, first, last
 
@@ -135,32 +270,44 @@ def signal_cost(count):
     return lambda words: ping_pong(words, count)[0] / count * 1e6
 
 
+def growth(count):
+    """Return a function: how many kB an init grows over count signals."""
+
+    def measure(words):
+        _, first, last = ping_pong(words, count, anonymous)
+        return last - first
+
+    return measure
+
+
 ORPHANS = """
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-/* Make orphans one after the other, each ended and reaped before the next: the pipe's
-   end says that it has ended. Prints microseconds for each. */
+/* Make orphans one after the other, each reaped (so that nobody has its pid any more)
+   before the next. Prints microseconds for each. */
 int main(int argc, char **argv)
 {
     int count = atoi(argv[1]);
     struct timespec a, b;
+    volatile pid_t *orphan = mmap(NULL, sizeof *orphan, PROT_READ | PROT_WRITE,
+                                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     clock_gettime(CLOCK_MONOTONIC, &a);
     for (int i = 0; i < count; i++) {
-        int ends[2];
-        char c;
-        if (pipe(ends)) return 1;
         pid_t middle = fork();
         if (!middle) {
-            if (!fork()) _exit(0);
+            pid_t pid = fork();
+            if (pid) *orphan = pid;
             _exit(0);
         }
-        waitpid(middle, NULL, 0);
-        close(ends[1]);
-        if (read(ends[0], &c, 1)) return 1;
-        close(ends[0]);
+        if (middle < 0 || waitpid(middle, NULL, 0) < 0 || *orphan < 1) return 1;
+        while (!kill(*orphan, 0)) sched_yield();
     }
     clock_gettime(CLOCK_MONOTONIC, &b);
     printf("%f\\n", ((b.tv_sec - a.tv_sec) * 1e9 + b.tv_nsec - a.tv_nsec) / 1e3 / count);
@@ -199,24 +346,24 @@ int main(int argc, char **argv)
 
 
 def compile_c(source, path):
+    """Compile a C program; return its path."""
     path.with_suffix(".c").write_text(source)
     subprocess.run([CC, "-O2", "-w", "-o", path, path.with_suffix(".c")], check=True)
     return str(path)
 
 
 def orphan_cost(program, count):
-    def measure(words):
-        command = [*NAMESPACE, *words, program, str(count)]
-        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-    return measure
+    """Return a function: microseconds for an orphan that an init as PID 1 reaps."""
+    return lambda words: float(run([*NAMESPACE, *words, program, str(count)]))
 
 
-def child_of(pid):
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    while not path.read_text().split():
-        pass
-    return int(path.read_text().split()[0])
+@contextlib.contextmanager
+def one_cpu():
+    """Run what is in it on one CPU, where a ratio is one of work, not of wake-ups."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    yield
+    os.sched_setaffinity(0, cpus)
 
 
 def exists(pid):
@@ -228,7 +375,7 @@ def exists(pid):
 
 
 def backlog(program, count):
-    """Return a function: (ms to reap the backlog, kB that memory grew)."""
+    """Return a function: (ms to reap count zombies, kB that memory grew)."""
 
     def measure(words):
         process = subprocess.Popen(
@@ -236,72 +383,119 @@ def backlog(program, count):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        process.stdout.readline()
-        init = child_of(process.pid)
+        first_line(process)
+        (init,) = children(process.pid)
         before_memory = anonymous(init)
         os.kill(init, signal.SIGSTOP)
         process.stdin.write(b"\n")
         process.stdin.flush()
-        process.stdout.readline()
-        listing, dead = Path(f"/proc/{init}/task/{init}/children"), []
-        while len(dead) < count + 1:
-            time.sleep(0.05)
-            dead = listing.read_text().split()
-        last, before = int(dead[-1]), time.perf_counter()
+        first_line(process)
+        until(lambda: len(children(init)) > count, f"{count} zombies")
+        last, before = children(init)[-1], time.perf_counter()
         os.kill(init, signal.SIGCONT)
         # The last on the kernel's list is the last that is reaped. To ask for it takes
         # none of the locks that reaping needs, as to read the list again would.
-        while exists(last):
-            time.sleep(0.0005)
+        until(lambda: not exists(last) and len(children(init)) == 1, "all are reaped")
         spent = (time.perf_counter() - before) * 1e3
-        assert len(listing.read_text().split()) == 1
         grown = anonymous(init) - before_memory
         process.stdin.close()
-        process.wait()
+        process.wait(DEADLINE)
+        process.stdout.close()
         return spent, grown
 
     return measure
 
 
-def growth(words, count):
-    """Return how many kB an init grows over count signals."""
-    _, first, last = ping_pong(words, count, anonymous)
-    return last - first
-
-
 def window(words):
-    """Return the seconds from the start of an init until it has blocked SIGTERM."""
-    before, blocked = time.perf_counter(), 0
-    process = subprocess.Popen([*words, "--", "cat"], stdin=subprocess.PIPE)
-    status = Path(f"/proc/{process.pid}/status")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    """Return the seconds from the start of an init until SIGTERM is not lost on it.
+
+    That is, until it has blocked it or has a handler for it.
+    """
+    before, bit = time.perf_counter(), 1 << (signal.SIGTERM - 1)
+    process = subprocess.Popen([*words, "cat"], stdin=subprocess.PIPE)
+    status, ready = Path(f"/proc/{process.pid}/status"), False
     # Once it has a child it may wait for its signals, which shows them as not blocked.
-    while not blocked >> (signal.SIGTERM - 1) & 1 and not children.read_text():
-        _, _, rest = status.read_text().partition("SigBlk:")
-        blocked = int(rest.split()[0], 16)
+    while not ready and not children(process.pid):
+        if process.poll() is not None or time.perf_counter() > before + DEADLINE:
+            raise Unmeasured(f"no sign of it, status {process.poll()}")
+        masks = status.read_text().partition("SigBlk:")[2].split()
+        blocked, caught = int(masks[0], 16), int(masks[4], 16)
+        ready = (blocked | caught) & bit
     spent = time.perf_counter() - before
-    process.communicate()
+    process.communicate(timeout=DEADLINE)
     return spent
 
 
+def engine():
+    """Return the words that start Podman or Docker."""
+    words = shlex.split(os.environ.get("PYINIT_ENGINE", ""))
+    if not words and shutil.which("podman") and shutil.which("runc"):
+        words = ["podman", "--runtime", "runc"]
+    if not words:
+        words = ["docker"]
+    run([*words, "info"])
+    return words
+
+
+def measure_containers(table, inits, image, rounds):
+    """A container from start to end: with pyinit, with dumb-init and with neither.
+
+    What the image may lack of them is mounted. Without one it is made of PYINIT_BASE.
+    """
+    limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
+    base = os.environ.get("PYINIT_BASE", "/var/tmp/pyinit/base")
+    name, made = "an engine", []
+    try:
+        words = engine()
+        name = os.path.basename(words[0])
+        if not image:
+            if not os.path.isdir(base):
+                raise Unmeasured(f"no --image, and no root to make one of at {base}")
+            progress(f"containers of {name}: an image of {base}")
+            image = "localhost/pyinit-bench"
+            make = f"tar -C {shlex.quote(base)} -c . | {shlex.join(words)} import - "
+            made = [*words, "rmi", "-f", image]
+            run(["sh", "-c", make + image])
+        start = [*words, "run", "--rm", "--network=none", *limits, "--entrypoint="]
+        mount = ["-v", f"{PYINIT}:/sbin/pyinit.py:ro", image]
+        init = ["python3", "-IS", "/sbin/pyinit.py", "--"]
+        subjects = {
+            "pyinit": [*start, *mount, *init, TRUE],
+            "floor": [*start, image, TRUE],
+        }
+        if "dumb-init" in inits:
+            mount = ["-v", f"{shutil.which('dumb-init')}:/dumb-init:ro", image]
+            subjects["dumb-init"] = [*start, *mount, "/dumb-init", "--", TRUE]
+        samples = interleaved(subjects, seconds, rounds, f"containers of {name}")
+        table.put(f"a container of {name}, start to end, ms", samples, "floor", 1e3)
+    except FAILURES as reason:
+        progress(f"not measured: containers of {name}: {reason}")
+    finally:
+        if made:
+            subprocess.run(made, stdout=subprocess.DEVNULL)
+
+
 def versions(inits):
+    """Return what the table is of: versions, words of the peers, and the machine."""
     found = [f"CPython {platform.python_version()}", f"Linux {platform.release()}"]
-    for name in inits:
-        if shutil.which("dpkg-query"):
-            query = ["dpkg-query", "-W", "-f", "${Package} ${Version}", name]
-            answer = subprocess.run(
-                query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-            if not answer.returncode:
-                found.append(answer.stdout.decode())
+    for name, words in inits.items():
+        query = ["dpkg-query", "-W", "-f", "${Package} ${Version}", name]
+        try:
+            found.append(run(query))
+        except (Unmeasured, OSError):
+            found.append(f"{name} = `{shlex.join(words)}`")
     cpu = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
     return found + [f"{os.cpu_count()} × {cpu[0].split(':')[1].strip()}" if cpu else ""]
 
 
 NOTES = """
-Medians; in brackets the ratio, to the floor or, below the memory, to dumb-init. The floor is
-the least that Python needs: a program that starts a command, one that pauses, a bare loop of
-sigwaitinfo, kill and waitpid. Measured on %s."""
+Medians of interleaved runs, in brackets the median ratio to the floor, for signals, orphans
+and zombies to %s. The floor is the least that Python needs: a program that imports the three
+modules, parses a command line with one argument, starts the command and waits; for signals
+(and their block), orphans and zombies a bare loop of sigwaitinfo, kill and waitpid; for a
+container, one without an init. Python alone loads no module, starts the command and waits.
+
+Measured on %s."""
 
 
 class Table:
@@ -311,27 +505,27 @@ class Table:
     speeds up again does so for both.
     """
 
-    def __init__(self):
-        self.columns, self.rows = [], []
+    def __init__(self, columns):
+        self.columns, self.rows = columns, []
 
     def put(self, measure, samples, base=None, scale=1):
         cells = {}
         for name, values in samples.items():
-            if name not in self.columns:
-                self.columns.append(name)
             value = statistics.median(values) * scale
-            cells[name] = f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-            if base and name != base:
+            cells[name] = f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+            if name != base and base in samples:
                 ratios = [value / other for value, other in zip(values, samples[base])]
                 cells[name] += f" ({statistics.median(ratios):.2f})"
         self.rows.append((measure, cells))
 
     def show(self, markdown):
-        lines = [["", *self.columns]]
+        used = {name for _, cells in self.rows for name in cells}
+        columns = [name for name in self.columns if name in used]
+        lines = [["", *columns]]
         for measure, cells in self.rows:
-            lines.append([measure, *(cells.get(name, "") for name in self.columns)])
+            lines.append([measure, *(cells.get(name, "") for name in columns)])
         if markdown:
-            lines.insert(1, ["---", *["---:" for _ in self.columns]])
+            lines.insert(1, ["---", *["---:" for _ in columns]])
             for line in lines:
                 print("| " + " | ".join(line) + " |")
             return
@@ -341,136 +535,175 @@ class Table:
             print("  ".join([first.ljust(widths[0]), *cells]))
 
 
-def compiled(python, directory):
-    """Return pyinit compiled by an interpreter, as README.md tells how."""
-    directory.mkdir(exist_ok=True)
-    shutil.copy(PYINIT, directory)
-    subprocess.run(
-        [python, "-IS", "-m", "compileall", "-b", "-q", directory], check=True
-    )
-    return str(directory / "pyinit.pyc")
+def written(python, directory):
+    """Write pyinit and the floors into a directory, and compile them with a Python.
 
-
-def measure_starts(table, ours, inits, directory, rounds):
-    python = [sys.executable, "-IS"]
-    for name, text in (("floor", FLOOR), ("floor_argparse", FLOOR_ARGPARSE)):
+    Return the words that run each from source, and those that run it compiled.
+    """
+    directory.mkdir()
+    texts = {"pyinit": PYINIT.read_text(), "floor": FLOOR, "init": FLOOR_INIT}
+    for name, text in {**texts, "Python alone": BARE}.items():
         (directory / f"{name}.py").write_text(text)
-    starts = {n: [*words, "--", "/bin/true"] for n, words in {**ours, **inits}.items()}
-    starts["floor"] = [*python, str(directory / "floor.py")]
-    # All of pyinit, and nothing of it run: the floor's work in the place of main().
-    source = PYINIT.read_text().replace("os._exit(main())", "pass")
-    (directory / "idle.py").write_text(source + FLOOR)
-    starts["idle"] = [*python, str(directory / "idle.py")]
-    samples = interleaved(starts, seconds, rounds, "start")
-    idle = {"pyinit": samples.pop("idle"), "floor": samples["floor"]}
-    table.put("start, ms", samples, "floor", 1e3)
-    table.put("start with main() left out, ms", idle, "floor", 1e3)
-    options = {n: [*w, "-r", "15:3", "--", "/bin/true"] for n, w in ours.items()}
-    options["floor"] = [*python, str(directory / "floor_argparse.py")]
-    samples = interleaved(options, seconds, rounds // 2, "start with options")
-    table.put("start with options, ms", samples, "floor", 1e3)
+    run([python, "-IS", "-m", "compileall", "-b", "-q", str(directory)])
+    words = [
+        {
+            name: [python, "-IS", str(directory / f"{name}.{suffix}")]
+            for name in (*texts, "Python alone")
+        }
+        for suffix in ("py", "pyc")
+    ]
+    for one in words:
+        one["pyinit"].append("--")
+    return words
 
 
-def measure_interpreter(table, python, directory, rounds):
-    show = "import os, platform; os.write(1, platform.python_version().encode())"
-    version = subprocess.check_output([python, "-c", show]).decode()
-    starts = {
-        "pyinit": [python, "-IS", str(PYINIT), "/bin/true"],
-        "compiled": [python, "-IS", compiled(python, directory / version), "/bin/true"],
-        "floor": [python, "-IS", str(directory / "floor.py")],
+def measure_starts(table, source, compiled, inits, rounds, of=""):
+    """Start to the command's end, from source and compiled, without and with options."""
+    option = ["-r", "15:3", "--"]
+    subjects = {
+        "pyinit": source["pyinit"],
+        "pyinit, compiled": compiled["pyinit"],
+        "pyinit -r": [*source["pyinit"][:-1], *option],
+        "pyinit -r, compiled": [*compiled["pyinit"][:-1], *option],
+        "floor": source["floor"],
+        "floor, compiled": compiled["floor"],
+        "Python alone": source["Python alone"],
+        **inits,
     }
-    samples = interleaved(starts, seconds, rounds, f"start, {version}")
-    table.put(f"start with CPython {version}, ms", samples, "floor", 1e3)
+    subjects = {name: [*words, TRUE] for name, words in subjects.items()}
+    samples = interleaved(subjects, seconds, rounds, f"start{of}")
+    for row, name, form in (
+        (f"start{of}, ms", "pyinit", ""),
+        (f"start{of}, compiled, ms", "pyinit", ", compiled"),
+        (f"start{of} with `-r 15:3`, ms", "pyinit -r", ""),
+        (f"start{of} with `-r 15:3`, compiled, ms", "pyinit -r", ", compiled"),
+    ):
+        cells = {"pyinit": samples[name + form], "floor": samples["floor" + form]}
+        if row == f"start{of}, ms":
+            others = ("Python alone", *inits)
+            cells.update({name: samples[name] for name in others if name in samples})
+        table.put(row, cells, "floor", 1e3)
 
 
 def measure_orphans(table, subjects, base, directory, options):
-    subjects = {name: [*words, "--"] for name, words in subjects.items()}
+    """Orphans and zombies of an init that is PID 1."""
     measure = orphan_cost(compile_c(ORPHANS, directory / "orphans"), options.orphans)
-    costs = interleaved(subjects, measure, options.rounds, "orphans")
+    with one_cpu():
+        costs = interleaved(subjects, measure, options.rounds, "orphans")
     table.put("one orphan made and reaped, µs", costs, base)
-    program = compile_c(BACKLOG, directory / "backlog")
-    measure, grown = backlog(program, options.backlog), {name: [] for name in subjects}
-
-    def drained(name):
-        spent, kilobytes = measure(subjects[name])
-        grown[name].append(kilobytes)
-        return spent
-
-    names = {name: name for name in subjects}
-    times = interleaved(names, drained, 5, f"{options.backlog} zombies at once")
-    table.put(f"{options.backlog:,} zombies at once, ms", times, base)
+    if not options.backlog:
+        return
+    measure = backlog(compile_c(BACKLOG, directory / "backlog"), options.backlog)
+    name = f"{options.backlog:,} zombies at once"
+    samples = interleaved(subjects, measure, options.rounds // 3, name)
+    spent = {name: [one[0] for one in many] for name, many in samples.items()}
+    grown = {name: [one[1] for one in many] for name, many in samples.items()}
+    table.put(f"{name}, ms", spent, base)
     table.put("memory grown by them, kB", grown)
 
 
-def main():
+def enter_namespace():
+    """Go on as PID 1 of a PID namespace; return why that is impossible, or nothing."""
+    if os.getpid() == 1:
+        return ""
+    arguments = [sys.executable, *sys.argv]
+    user = [] if os.getuid() == 0 else ["--map-root-user"]
+    if user:
+        arguments.append("--containers=0")
+    probe = subprocess.run([*NAMESPACE, *user, "true"], stderr=subprocess.PIPE)
+    if not probe.returncode:
+        os.execvp(NAMESPACE[0], [*NAMESPACE, *user, *arguments])
+    return probe.stderr.decode().strip()
+
+
+def peer(text):
+    """Return the name and the words of another init."""
+    name, _, words = text.partition("=")
+    if not name or not shlex.split(words):
+        raise ValueError(text)
+    return name, shlex.split(words)
+
+
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--starts", type=int, default=100, help="rounds of starts")
-    parser.add_argument("--signals", type=int, default=3000, help="signals a round")
-    parser.add_argument("--orphans", type=int, default=1000, help="orphans a round")
-    parser.add_argument("--backlog", type=int, default=20000, help="zombies at once")
     parser.add_argument(
-        "--million", type=int, default=1000000, help="signals for memory"
-    )
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of the rest")
-    parser.add_argument(
-        "--markdown", action="store_true", help="a table for the README"
+        "--peer",
+        action="append",
+        default=[],
+        type=peer,
+        metavar="NAME='COMMAND …'",
+        help="another init, with all its words before the command; repeatable",
     )
     parser.add_argument(
         "--python",
         action="append",
         default=[],
-        help="another interpreter to start with",
+        help="another interpreter to start with; repeatable",
     )
-    options = parser.parse_args()
-    began, table = time.perf_counter(), Table()
-    inits = {name: [name] for name in ("dumb-init", "tini", "catatonit", "my_init")}
-    inits = {name: words for name, words in inits.items() if shutil.which(name)}
-    if "tini" in inits:
-        inits["tini"].append("-s")
-    python = [sys.executable, "-IS"]
+    parser.add_argument("--image", help="for containers, with python3 in it")
+    parser.add_argument("--starts", type=int, default=100, help="rounds of starts")
+    parser.add_argument("--signals", type=int, default=3000, help="signals a round")
+    parser.add_argument("--growth", type=int, default=1000000, help="signals in all")
+    parser.add_argument("--orphans", type=int, default=1000, help="orphans a round")
+    parser.add_argument("--backlog", type=int, default=20000, help="zombies at once")
+    parser.add_argument("--containers", type=int, default=31, help="rounds of them")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of the rest")
+    parser.add_argument("--markdown", action="store_true", help="for the README")
+    return parser.parse_args()
+
+
+def find_inits(peers, why_not):
+    """Return the words of each other init; without a namespace of the harmless ones."""
+    inits = {n: w.split() for n, w in KNOWN.items() if shutil.which(n)}
+    inits.update(peers)
+    for name in [*inits]:
+        if why_not and name not in HARMLESS:
+            progress(f"not measured: {name}, which may kill everything: {why_not}")
+            del inits[name]
+    return inits
+
+
+def main():
+    options, why_not = arguments(), enter_namespace()
+    began, inits = time.perf_counter(), find_inits(options.peer, why_not)
+    table = Table(["pyinit", *inits, "floor", "Python alone"])
+    base = "dumb-init" if "dumb-init" in inits else "floor"
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        pyc = compiled(sys.executable, directory / "compiled")
-        ours = {"pyinit": [*python, str(PYINIT)], "compiled": [*python, pyc]}
-        measure_starts(table, ours, inits, directory, options.starts)
-        for other in options.python:
-            measure_interpreter(table, other, directory, options.starts // 3)
+        source, compiled = written(sys.executable, directory / "this")
+        measure_starts(table, source, compiled, inits, options.starts)
+        for number, other in enumerate(options.python):
+            show = "import platform; print(platform.python_version())"
+            of = f" with CPython {run([other, '-c', show]).strip()}"
+            words = written(other, directory / str(number))
+            measure_starts(table, *words, {}, options.starts // 3, of)
 
-        (directory / "init.py").write_text(FLOOR_INIT)
-        floor = [*python, str(directory / "init.py")]
-        subjects = {**ours, **inits, "floor": floor}
-        windows = interleaved(subjects, window, options.starts // 2, "window")
-        table.put("start to signals blocked, ms", windows, "floor", 1e3)
+        for form, ours, others in (("", source, inits), (", compiled", compiled, {})):
+            subjects = {"pyinit": ours["pyinit"], **others, "floor": ours["init"]}
+            windows = interleaved(subjects, window, options.starts // 3, "window")
+            table.put(f"start to signals blocked{form}, ms", windows, "floor", 1e3)
+            subjects["floor"] = ours["floor"]
+            kept = interleaved(subjects, memory, options.rounds // 2, "memory")
+            table.put(f"anonymous memory{form}, kB", kept, "floor")
 
-        wait = ["--", "sh", "-c", "echo up; read line"]
-        subjects = {name: [*words, *wait] for name, words in {**ours, **inits}.items()}
-        subjects["floor"] = [*python, "-c", PAUSE]
-        kept = interleaved(subjects, memory, options.rounds, "memory")
-        table.put("anonymous memory, kB", kept, "floor")
+        subjects = {"pyinit": source["pyinit"], **inits, "floor": source["init"]}
+        with one_cpu():
+            measure = signal_cost(options.signals)
+            costs = interleaved(subjects, measure, 3 * options.rounds, "signals")
+            table.put("one signal and its answer, µs", costs, base)
+            name = f"memory grown by {options.growth:,} signals"
+            measure, alone = growth(options.growth), {"pyinit": source["pyinit"]}
+            table.put(f"{name}, kB", interleaved(alone, measure, 1, name))
 
-        subjects = {"pyinit": ours["pyinit"], **inits, "floor": floor}
-        base = "dumb-init" if "dumb-init" in inits else "floor"
-        cpus = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(cpus)})
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-        direct = {name: [*words, "--"] for name, words in subjects.items()}
-        measure = signal_cost(options.signals)
-        costs = interleaved(direct, measure, 3 * options.rounds, "signals")
-        table.put("one signal and its answer, µs", costs, base)
-        progress(f"{options.million} signals")
-        grown = growth(direct["pyinit"], options.million)
-        table.put(
-            f"memory grown by {options.million:,} signals, kB", {"pyinit": [grown]}
-        )
-        os.sched_setaffinity(0, cpus)
-
-        probe = subprocess.run([*NAMESPACE, "true"], stderr=subprocess.PIPE)
-        if probe.returncode or not CC:
-            progress(f"no orphans: {probe.stderr.decode().strip() or 'no C compiler'}")
+        if why_not or not CC:
+            progress(f"not measured: orphans: {why_not or 'no C compiler'}")
         else:
             measure_orphans(table, subjects, base, directory, options)
+        if options.containers:
+            measure_containers(table, inits, options.image, options.containers)
     table.show(options.markdown)
-    print(NOTES % ", ".join(versions(inits)))
+    print(NOTES % (base, ", ".join(versions(inits))))
     progress(f"took {time.perf_counter() - began:.0f} s")
 
 
