@@ -254,8 +254,8 @@ class Init:
         attempt(os.kill, whom, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # The SIGCONT that resumed us is pending, or a new SIGTSTP that discarded it. Or
-        # we did not stop: PID 1 and orphaned groups do not, as nobody could resume them.
+        # The SIGCONT that resumed us is pending, or a new SIGTSTP that discarded it. If
+        # not, nobody could: PID 1 and orphaned process groups are spared by SIGTSTP.
         if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
             self.stop_lasts = False
             if self.place == JOB:
@@ -278,8 +278,8 @@ class Init:
             self.suspend(os.getpid())  # the terminal has told the rest of our group
         elif sent != 0:
             self.take_terminal()
-            # SIGSTOP discards a SIGCONT that has come by now, even that of PID 1, which it
-            # cannot stop. (One that comes microseconds after the look is still lost.)
+            # SIGSTOP discards a SIGCONT that has come by now, even of PID 1, which it
+            # does not stop. (One that comes microseconds after the look is still lost.)
             if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
                 attempt(os.kill, os.getpid(), signal.SIGSTOP)
 
