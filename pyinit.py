@@ -154,7 +154,7 @@ class Init:
         # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
         sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         in_foreground = attempt(os.tcgetpgrp, 0) == os.getpgrp()
-        our_pid = os.getpid()
+        callable(os.waitid)  # AttributeError while there is no child: PyPy has it not
         self.child = os.fork()
         if self.child != 0:
             self.target = self.child if self.place == SINGLE else -self.child
@@ -167,7 +167,7 @@ class Init:
             elif self.place == SESSION:
                 os.setsid()
             for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
-                if os.environ.get(name) == str(our_pid):
+                if os.environ.get(name) == str(os.getppid()):
                     os.environ[name] = str(os.getpid())
             signal.signal(signal.SIGCHLD, sigchld)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -199,7 +199,7 @@ class Init:
                 self.send(came.si_signo)
         return self.leave()
 
-    def child_was_told(self, came: signal.struct_siginfo) -> bool:
+    def child_was_told(self, came: "signal.struct_siginfo") -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
         from_terminal = came.si_code == SI_KERNEL and came.si_signo in TERMINAL_SIGNALS
         if not from_terminal or self.place != SINGLE:
@@ -269,7 +269,7 @@ class Init:
             attempt(os.tcsetpgrp, 0, self.child)
         self.send(signal.SIGCONT)
 
-    def stop(self, came: signal.struct_siginfo) -> None:
+    def stop(self, came: "signal.struct_siginfo") -> None:
         """A stop signal has come: pass it on and, unless that drops it, stop too."""
         self.send(came.si_signo)
         sent = self.table[came.si_signo]
@@ -327,8 +327,9 @@ class Init:
             # SIGCHLD tells of our children alone. For others, look every 20 ms.
             sigchld_tells = has_children and not is_group
             came = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            # (If we are stopped until time is up, Python returns a random number.)
-            if came and came.si_signo in self.table:
+            if (
+                came and came.si_signo in self.table
+            ):  # after a stop it can be any number
                 self.send(came.si_signo)
 
 
@@ -386,10 +387,11 @@ def read(path: str, length: int = -1) -> bytes:
 
 def would_start_us_again(path: str) -> bool:
     """Tell whether a script's "#!" line names us and no program: again, for ever."""
+    is_run_by_it = "/" in path and os.access(path, os.X_OK, effective_ids=True)
     line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
     words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
     own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
-    if not line.startswith(b"#!") or own not in names:
+    if not is_run_by_it or not line.startswith(b"#!") or own not in names:
         return False
     rest = words[names.index(own) + 2 :]
     return make_parser().parse_args(rest).command in ([], ["--"])
@@ -408,7 +410,7 @@ def undo_locale_coercion() -> None:
 
 
 def main(argv: "list[str] | None" = None) -> int:
-    """Run pyinit with the words of argv, or our own; return the exit status."""
+    """Run argv, or our own words; return the exit status, or SystemExit of argparse."""
     try:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if __name__ == "__main__":
@@ -417,7 +419,7 @@ def main(argv: "list[str] | None" = None) -> int:
         try:
             options = parser.parse_args(argv)
         finally:
-            print(end="", flush=True)  # os._exit, by which we end, writes no buffers
+            print(end="", flush=True)  # OSError here if help cannot be written
         if options.command[:1] == ["--"]:
             del options.command[0]
         if not options.command:
@@ -426,8 +428,6 @@ def main(argv: "list[str] | None" = None) -> int:
             options.command.insert(0, "/bin/sh")
         init = Init(options)
         init.start(mask)
-    except SystemExit as end:  # of argparse, which has said what there is to say
-        return int(end.code or 0)
     except Exception as error:
         say("cannot start: %s" % (getattr(error, "strerror", None) or error))
         return 125

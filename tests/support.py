@@ -375,6 +375,8 @@ def public_python(python, become):
     One in a virtual environment or of pyenv is often out of reach for others.
     """
     check = ["-IS", "-c", "import argparse"]
+    # By env, since setpriv still has root's rights when it looks for what it starts.
+    become = [*become, tool("env")]
     for one in (python, os.path.realpath(python)):
         if not subprocess.run(
             [*become, one, *check], stderr=subprocess.PIPE

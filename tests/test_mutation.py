@@ -50,6 +50,6 @@ def test_a_broken_one_is_killed(tmp_path):
     base, _ = mutation.baseline(whole, ["groups"], tmp_path / "base")
     assert mutation.judge(whole, base, ["groups"], 60)[0] == "survived"
     # To everybody but PID 1, as a wrong pid may have it: all that runs there is a test.
-    broken = whole.replace("\nimport os\n", "\nimport os\nos.kill(-1, 9)\n", 1)
+    broken = whole.replace("\n__version__", "\nos.kill(-1, 9)\n__version__", 1)
     assert broken != whole
     assert mutation.judge(broken, base, ["groups"], 60)[0] == "killed by status 137"

@@ -134,7 +134,7 @@ def test_the_other_dockerfiles(containers, text):
     file = containers.context / "Dockerfile.other"
     file.write_text(text)
     image = containers.new_image()
-    options = ["--network", "none", *containers.build_options()[:-2]]
+    options = containers.build_options()[:-2]
     containers.good("build", *options, "-t", image, "-f", file, containers.context)
     show = "tr '\\0' ' ' </proc/1/cmdline; exit 4"
     result = containers.run(image, "sh", "-c", show)
