@@ -130,12 +130,14 @@ def test_who_hands_the_terminal_on(terminal, tmp_path, mode):
     # nobody ever does: the child is in pyinit's group, and so has it already.
     log = tmp_path / "log"
     trace = logged(strace("-DDD", "-e", "trace=ioctl"), log)
+    trace.remove("-f")  # a command that is traced stops late, and eats what is typed
     shell = terminal(tool("bash"), "--norc", "--noprofile", "--noediting", "-i")
     shell.expect(re.escape(PROMPT))
     shell.type(f"{shlex.join(trace)} {INIT} {mode} {shlex.join(ECHOES)}\n")
     shell.expect("up\n")
     job = only_child(shell.pid, PYTHON[0])
-    for how in ("typed", "sent"):
+    # With -c, one that is sent stops pyinit itself at once: the command may still read.
+    for how in ("typed",) if mode else ("typed", "sent"):
         if how == "typed":
             shell.type("\x1a")
         else:
