@@ -33,7 +33,8 @@ NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
 # that take long for what the others see as well.
 SLOW = 6  # seconds
 TESTS = ["groups", "exit_status", "signals", "command_line", "inherit", "namespace",
-         "grace", "terminal", "parity", "rules", "reports", "interpreters", "faults"]  # fmt: skip
+         "grace", "terminal", "parity", "rules", "pipelines", "reports",
+         "interpreters", "faults"]  # fmt: skip
 
 
 # --- The mutants ------------------------------------------------------------------
@@ -155,7 +156,7 @@ def walk(node, function=""):
 def mutants(source):
     """Return the mutants of a source as (line, function, source), each once."""
     found = {}
-    for top in ast.parse(source).body:
+    for top in ast.parse(source).body[1:]:  # the first is its docstring
         for node, function in walk(top):
             changes = [(node, new) for new in replacements(node)]
             for test in conditions(node):

@@ -3,7 +3,7 @@
 import mutation
 from support import PYINIT_FILE, namespace
 
-SOURCE = """
+SOURCE = """'Words.'
 def send(number, flags):
     if number == signal.SIGTERM and flags:
         return A | B
@@ -50,6 +50,5 @@ def test_a_broken_one_is_killed(tmp_path):
     base, _ = mutation.baseline(whole, ["groups"], tmp_path / "base")
     assert mutation.judge(whole, base, ["groups"], 300)[0] == "survived"
     # To everybody but PID 1, as a wrong pid may have it: all that runs there is a test.
-    broken = whole.replace("\n__version__", "\nos.kill(-1, 9)\n__version__", 1)
-    assert broken != whole
+    broken = "import os\nos.kill(-1, 9)\n" + whole
     assert mutation.judge(broken, base, ["groups"], 300)[0] == "killed by status 137"

@@ -20,7 +20,7 @@ from support import (
     until,
     until_state,
 )
-from test_terminal import ECHOES, PROMPT, Terminal
+from test_terminal import ECHOES, PROMPT, Terminal, stage
 
 INIT = shlex.join(PYINIT)
 
@@ -141,6 +141,8 @@ def test_who_hands_the_terminal_on(terminal, tmp_path, mode):
         if how == "typed":
             shell.type("\x1a")
         else:
+            # Until pyinit is back at its work, one that is sent stops pyinit alone.
+            until(lambda: stage(job) == "on", "pyinit has been resumed, and knows it")
             os.kill(job, signal.SIGTSTP)
         shell.expect("Stopped", re.escape(PROMPT))
         shell.type("fg\n")
