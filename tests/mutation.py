@@ -33,7 +33,7 @@ NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
 # that take long for what the others see as well.
 SLOW = 6  # seconds
 TESTS = ["groups", "exit_status", "signals", "command_line", "inherit", "namespace",
-         "grace", "terminal", "parity", "rules", "pipelines", "reports",
+         "grace", "terminal", "parity", "rules", "reports",
          "interpreters", "faults"]  # fmt: skip
 
 

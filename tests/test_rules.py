@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import (
     PYINIT,
+    PYINIT_FILE,
     PYTHON,
     REPORTER,
     field,
@@ -119,6 +120,29 @@ def test_v_says_whose_the_orphans_are(pid1, pyinit):
         first = process.stderr.splitlines()[0]
         assert ("orphans are ours" in first) == ours, first
         assert ("we are not" in first) != ours, first
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("os._exit(pyinit.main(['no\\0name']))", 126, ": embedded null byte"),
+        (
+            "import threading\n"
+            "def run(): os._exit(pyinit.main(['true']))\n"
+            "threading.Thread(target=run).start()",
+            125,
+            "cannot start: signal only works in main thread",
+        ),
+    ],
+    ids=["in the child", "before"],
+)
+def test_a_reason_that_is_not_the_kernels_is_said(start, body, status, said):
+    # A host that imports pyinit can do what no command line can.
+    program = f"import os, sys; sys.path.insert(0, {str(PYINIT_FILE.parent)!r})\n"
+    process = start(*PYTHON, "-c", program + "import pyinit\n" + body)
+    assert process.wait() == status, process.stderr
+    assert process.stderr.startswith("[pyinit] ") and said in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 # --- Terminal ---------------------------------------------------------------------
