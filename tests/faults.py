@@ -371,8 +371,8 @@ class Run:
         self.signal(signal.SIGUSR1)
         self.do("orphan")
         if self.tty:
-            self.event(lambda: self.type("\3"), signal.SIGINT)
-            self.event(lambda: self.type("\x1a"), signal.SIGCONT)
+            self.event(lambda: self.type("\3"), signal.SIGINT, ours=False)
+            self.suspend()
         self.stop()
         self.do("orphan")
         self.signal(signal.SIGUSR2)
@@ -403,21 +403,33 @@ class Run:
     def signal(self, number):
         self.event(lambda: os.kill(self.init, number), number)
 
-    def event(self, cause, number):
-        """Do what lets the command say number; only the fault itself may prevent it."""
+    def event(self, cause, number, ours=True):
+        """Do what lets the command say number; only the fault itself may prevent it.
+
+        ours: it is pyinit that has to send something, not the terminal.
+        """
         number = int(number)
         before, faults = self.said(number), len(self.injected())
         cause()
 
         def lost():
             mine = len(self.injected()) > faults and self.may_lose
-            return mine or "kill" in self.refused
+            return mine or (ours and "kill" in self.refused)
 
         self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
         if self.said(number) == before:
             self.notes.append("one signal not passed on")
             if number == signal.SIGCONT:
                 self.resume()
+
+    def suspend(self):
+        """Type Ctrl-Z, which stops the command; somebody resumes it."""
+        if "kill" in self.refused:  # pyinit cannot
+            self.type("\x1a")
+            self.wait(lambda: state(self.command) == "T", "the stop by Ctrl-Z")
+            self.event(self.resume, signal.SIGCONT, ours=False)
+        else:
+            self.event(lambda: self.type("\x1a"), signal.SIGCONT)
 
     def resume(self):
         """Continue from outside what a lost signal has left stopped."""
