@@ -96,6 +96,11 @@ NORMALISED = [
         r"^=(?:128|%s)$" % "|".join(str(128 + number) for number in ENDED),
         "=148",
     ),
+    (
+        "of two jobs that stop at once, current is the one that the shell hears of last",
+        r"^(\[\d+\]) *[+-]",
+        r"\1",
+    ),
     ("columns", r" +", " "),
 ]
 
@@ -224,6 +229,10 @@ def make_script(seed, number, shells=tuple(SHELLS)):
     at_shell.update(
         {"kill -TSTP %1": 1, "kill %1": 1, "resize": 1, "^C": 1, command: 2}
     )
+    if form == "two":  # each by its number: which is current, NORMALISED says
+        for name in ("fg", "bg"):
+            weight = at_shell.pop(name)
+            at_shell.update({f"{name} %1": weight, f"{name} %2": weight})
     in_job = {"hello": 4, "^Z": 6, "^C": 2, "^\\": 1, "^D": 2, "resize": 2}
     for name in names:
         in_job.update({f"{name} stop": 1, f"{name} tstp": 1, f"{name} exit 3": 1})
@@ -278,7 +287,10 @@ MATRIX = [
     ("$R a | $P $R b | $R c", [END, Z, [*TALK, "b stop", *TALK, "^Z", "fg", *TALK]]),
     ("$P $R a report | $R b report", [[*TALK, "^C", "resize", "^\\", *END]]),
     ("($P $R a; $P $R b)", [[*END, *END], [*Z, *Z]]),
-    ("$P $R a & $P $R b &", [["fg", *END, "fg", *END], ["fg", "^C", "bg", "fg", *Z]]),
+    (
+        "$P $R a & $P $R b &",
+        [["fg %2", *END, "fg %1", *END], ["fg %2", "^C", "bg", "fg", *Z]],
+    ),
     ("$P $R a still & $P $R b still &", [["fg", "^C", "fg", "^Z", "bg", "kill %1"]]),
 ]
 # The same in a script: not those whose point is that the shell goes on.
