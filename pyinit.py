@@ -17,24 +17,23 @@ try:
 
     # All but those that the C library keeps for itself: 32, 33 and, in musl, 34.
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-    if __name__ == "__main__":
+    if __name__ == "__main__":  # else this file is imported, and main() blocks them
         mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    import os  # first, for the line below
+    import os  # before argparse: if that fails, os.write says so
     import argparse
-except KeyboardInterrupt:  # what Python makes of a SIGINT that came before
+except KeyboardInterrupt:  # Python's answer to a SIGINT that came before the block
     raise SystemExit(128 + 2) from None
-except Exception as error:  # reading a module failed
+except Exception as error:
     os.write(2, b"[pyinit] cannot start: %a\n" % error)
     raise SystemExit(125) from None
 
 __version__ = "1.1.0"
-STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # what stops a job
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
-SI_KERNEL = 128  # sigaction(2): the si_code of what a terminal sends, to a whole group
-EVERYBODY = -1  # kill(2): from PID 1, all other processes of the container
-ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
-SEARCH_ON = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
+FROM_TERMINAL = 128  # sigaction(2): the si_code of Ctrl-C and the like, not of kill(2)
+EVERYBODY, OUR_GROUP = -1, 0  # kill(2): PID 1's everybody is the container
+ENOENT, ENOEXEC, EACCES, ENODEV, ENOTDIR, ETIMEDOUT, ESTALE = 2, 8, 13, 19, 20, 110, 116
 
 # === Read the command line ============================================================
 HELP = {
@@ -57,16 +56,16 @@ def make_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
         epilog=HELP["status"],
-        # The default one loads five modules at once to ask the terminal for its width.
+        # Without a width argparse asks the terminal for it, by way of five modules.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
-        # Only before Python 3.8, which brought valid_signals, does -vc need them.
+        # Python 3.6 and 3.7, which lack valid_signals, read -vc only if this is True.
         allow_abbrev=not hasattr(signal, "valid_signals"),
     )
     add = parser.add_argument
     add("-c", "--single-child", action="store_true", help=HELP["c"])
     add("-r", "--rewrite", metavar="N:M", type=rewrite, action="append", help=HELP["r"])
-    add("-e", "--expect", metavar="CODE", type=status, action="append", help=HELP["e"])
-    add("--grace", metavar="SECONDS", type=seconds, help=HELP["g"])
+    add("-e", "--expect", metavar="CODE", type=int, action="append", help=HELP["e"])
+    add("--grace", metavar="SECONDS", type=float, help=HELP["g"])
     add("-v", "--verbose", action="store_true", help=HELP["v"])
     add("-V", "--version", action="version", version="pyinit " + __version__)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -77,11 +76,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def rewrite(text: str) -> "tuple[int, int]":
-    """Return (N, M) for the N:M of --rewrite."""
+    """Return (N, M) for the N:M of --rewrite, or ArgumentTypeError: wrong usage."""
     numbers = {"0": 0, **signal_numbers()}
-    # upper() of bytes changes ASCII alone: no letter of another alphabet becomes an S.
-    source, _, target = os.fsdecode(os.fsencode(text).upper()).partition(":")
-    if numbers.get(source, 0) in (0, *NOT_PASSED_ON) or target not in numbers:
+    source, _, target = text.upper().partition(":")
+    if {source, target} - set(numbers) or numbers[source] in (0, *NOT_PASSED_ON):
         reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
         raise argparse.ArgumentTypeError(reason)
     return numbers[source], numbers[target]
@@ -97,28 +95,13 @@ def signal_numbers() -> "dict[str, int]":
     return {**names, **{str(number): number for number in SIGNALS}}
 
 
-def status(text: str) -> int:
-    """Return the CODE of --expect."""
-    if text not in map(str, range(256)):
-        raise argparse.ArgumentTypeError("%r is not a number from 0 to 255" % text)
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """Return the SECONDS of --grace. (float() alone also reads 1e3, nan and 1_0.)"""
-    if set(text) - set("0123456789.") or float(text) > 1000000:
-        raise argparse.ArgumentTypeError("%r is not a number from 0 to 1000000" % text)
-    return float(text)
-
-
-# === Start the command, in one of three places ========================================
-# JOB      stdin is our terminal, and stdout is one too. The child leads a group of its
-#          own in our session; Ctrl-C and Ctrl-Z reach that group. If it stops, we take
-#          the terminal and stop our group. With SIGCONT the child gets it back.
-# SINGLE   -c. The child stays in our group; Ctrl-C and Ctrl-Z reach both of us, so that
-#          we do not pass them on. If it stops, so do we.
-# SESSION  Neither. The child leads a session of its own, where no terminal reaches it:
-#          we pass on what we get. If it stops, that is its own affair.
+# === Start the command, in one of three modes =========================================
+# JOB      stdin and stdout are our terminal. The child leads a group of its own in our
+#          session. Ctrl-C and Ctrl-Z at the terminal reach that group, and not us.
+# SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
+#          us: child_has_it() keeps us from passing them on.
+# SESSION  Neither. The child leads a session of its own, without a terminal. Ctrl-C and
+#          Ctrl-Z, if we have a terminal, reach us alone: we pass them on.
 # JOB needs stdout: in "pyinit ... | less", less is in our group and needs the terminal.
 JOB, SINGLE, SESSION = "job", "single", "session"
 
@@ -128,54 +111,55 @@ class Init:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        self.log = say if options.verbose else lambda text: None
         self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # stdin is ours
-        self.place = JOB if self.at_terminal and os.isatty(1) else SESSION
+        self.mode = JOB if self.at_terminal and os.isatty(1) else SESSION
         if options.single_child:
-            self.place = SINGLE
-        # For each signal that can come, the one to send to the command, or 0.
-        self.table = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
-        if self.place != SINGLE:
-            # The child's group can be orphaned: nobody else in its session could resume
-            # it. Then STOPS do nothing to it, but SIGSTOP stops it.
-            self.table.update(dict.fromkeys(STOPS, signal.SIGSTOP))
-        self.table.update(options.rewrite)
-        self.child, self.ended = 0, (0, 0)  # its pid; then waitpid(2) of it
-        self.target = 0  # for kill(2): the child as its pid, or its group as -pid
-        self.stop_lasts = False  # a stop signal was passed on, and no SIGCONT since
+            self.mode = SINGLE
+        # For each signal that can come, what it is forwarded as: 0 drops it.
+        self.forward_as = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
+        if self.mode != SINGLE:
+            # STOPS do not stop an "orphaned" group, which no shell watches.
+            self.forward_as.update(dict.fromkeys(STOPS, signal.SIGSTOP))
+        self.forward_as.update(options.rewrite)
+        self.child = 0  # its pid
+        self.death: os.waitid_result | None = None  # of the child, once it has died
+        self.target, self.target_name = 0, ""  # whom kill(2) signals; what -v calls it
+        self.told_to_stop = False  # a stop signal was passed on, and no SIGCONT since
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command, with that signal mask; or OSError."""
         undo_locale_coercion()
-        # Python handles SIGINT, and ignores two others. But before exec, too, a signal
-        # has to do to the child what it would do to the command.
+        # Python has a handler for SIGINT, and ignores SIGPIPE and SIGXFSZ. The command
+        # is to have the defaults, and so is the child while it is still Python.
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
-        sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        in_foreground = attempt(os.tcgetpgrp, 0) == os.getpgrp()
-        callable(os.waitid)  # AttributeError while there is no child: PyPy has it not
+        sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        attempt(self.reap)  # children that died before, when we were another program
         self.child = os.fork()
         if self.child != 0:
-            self.target = self.child if self.place == SINGLE else -self.child
+            self.target, self.target_name = -self.child, f"group {self.child}"
+            if self.mode == SINGLE:
+                self.target, self.target_name = self.child, str(self.child)
             return
         try:
-            if self.place == JOB:
+            if self.mode == JOB:
                 os.setpgid(0, 0)
-                if in_foreground:
-                    attempt(os.tcsetpgrp, 0, os.getpid())  # (SIGTTOU is blocked)
-            elif self.place == SESSION:
+                self.pass_terminal(os.getpgrp(), giver=os.getpgid(os.getppid()))
+            elif self.mode == SESSION:
                 os.setsid()
             for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
                 if os.environ.get(name) == str(os.getppid()):
                     os.environ[name] = str(os.getpid())
-            signal.signal(signal.SIGCHLD, sigchld)
+            signal.signal(signal.SIGCHLD, sigchld_at_start)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             execute(self.options.command)
         except Exception as error:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # SIGPIPE could end say()
             reason = getattr(error, "strerror", None) or error
-            say("%s: %s" % (self.options.command[0], reason))
+            say(f"{self.options.command[0]}: {reason}")
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
         finally:
             os._exit(126)  # whatever happens: never a second pyinit
@@ -183,159 +167,171 @@ class Init:
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
         """Pass signals on and reap until the child has died; return its exit status."""
-        child_died = self.child == 0 or self.reap()  # some died before SIGCHLD counted
-        while not child_died:
+        # What the command lets go of must not stay busy or open because of us.
+        attempt(os.chdir, "/")
+        os.closerange(3, 65536)
+        orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+        self.log(f"{self.child} runs {self.options.command[0]}; orphans are {orphans}")
+        while self.death is None:
             came = signal.sigwaitinfo(SIGNALS)
-            if came.si_signo == signal.SIGCHLD:
-                child_died = self.reap()
+            if came.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
+                self.reap()
                 self.follow_stop()
-            elif self.child_was_told(came):
+            elif self.child_has_it(came):
                 continue
             elif came.si_signo == signal.SIGCONT:
                 self.resume()
-            elif came.si_signo in STOPS:
+            elif came.si_signo in STOPS and self.forward_as[came.si_signo] != 0:
                 self.stop(came)
             else:
                 self.send(came.si_signo)
-        return self.leave()
+        return self.leave(self.death)
 
-    def child_was_told(self, came: "signal.struct_siginfo") -> bool:
+    def child_has_it(self, came: "signal.struct_siginfo") -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
-        from_terminal = came.si_code == SI_KERNEL and came.si_signo in TERMINAL_SIGNALS
-        if not from_terminal or self.place != SINGLE:
-            return False
-        return attempt(os.getpgid, self.child) == os.getpgrp()  # it can have left ours
+        return (
+            self.mode == SINGLE
+            and came.si_signo in TERMINAL_SIGNALS
+            and came.si_code == FROM_TERMINAL
+            and attempt(os.getpgid, self.child) == os.getpgrp()  # it can have left ours
+        )
 
     def send(self, number: int, why: str = "") -> None:
-        """Send the target what the table has for a signal; with -v say so, and why."""
-        sent = self.table.get(number, number)  # only SIGKILL is not in it
-        error = attempt(os.kill, self.target, sent)  # 0, for dropped, only looks
-        if isinstance(error, ProcessLookupError) and self.child != 0:
-            error = attempt(os.kill, self.child, sent)  # it leads no group yet
+        """Send the target what a signal is forwarded as; with -v say so, and why."""
+        to_send = self.forward_as.get(number, number)  # SIGKILL is never rewritten
+        error = attempt(os.kill, self.target, to_send)  # with 0 it sends nothing
+        if isinstance(error, ProcessLookupError) and self.death is None:
+            # The child has no group yet: it is on its way to setpgid or setsid.
+            error = attempt(os.kill, self.child, to_send)
         if self.options.verbose:
-            names = {self.child: str(self.child), EVERYBODY: "everybody"}
-            whom = names.get(self.target, "group %d" % -self.target)
-            what = "sent %s to %s" % (signal_name(sent), whom) if sent else "dropped"
-            if isinstance(error, OSError) and sent:
-                what = "not %s: %s" % (what, error.strerror)
-            say("%s: %s" % (why or signal_name(number), what))
+            action = f"sent {signal_name(to_send)} to {self.target_name}"
+            if isinstance(error, OSError):
+                action = f"not {action}: {error.strerror}"
+            if to_send == 0:
+                action = "dropped"
+            say(f"{why or signal_name(number)}: {action}")
 
-    def reap(self) -> bool:
-        """Reap the dead, but not yet the command; return whether that has died."""
-        while True:
-            # One SIGCHLD stands for many deaths: while it is pending, others get lost.
-            # The command, a zombie, keeps its pid until we have signalled its group.
+    def reap(self) -> None:
+        """Reap all dead children but the command: that is for leave() to do."""
+        while True:  # one SIGCHLD can stand for any number of deaths
+            # WNOWAIT only looks: the command keeps its pid until leave() has used it.
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if dead is None or dead.si_pid == self.child:
-                return dead is not None
+            if dead is None:
+                return
+            if self.death is None and dead.si_pid == self.child:
+                self.death = dead
+                return
             os.waitpid(dead.si_pid, 0)
-            say("reaped %d" % dead.si_pid, self.options.verbose)
+            self.log(f"reaped {dead.si_pid}")
 
     # === Stop and resume, as a terminal and its shell do ==============================
+    # JOB: the child stops (Ctrl-Z, say)   We take the terminal and SIGTSTP our group.
+    # SINGLE: the child stops              We SIGTSTP ourselves.
+    # The terminal sends us a stop signal  We pass it on and SIGTSTP ourselves.
+    # A process sends us a stop signal     We pass it on and SIGSTOP ourselves.
+    # SIGCONT, of the shell's fg, say, ends all four: resume(). SIGTSTP cannot stop PID
+    # 1 or an orphaned group: we then resume the child at once, as nobody else would.
     def follow_stop(self) -> None:
-        """If the child has stopped, stop as well: see the three places above."""
-        if self.place == SESSION or self.stop_lasts:
+        """If the child has stopped, stop too, by the first two lines of the list."""
+        if self.mode == SESSION or self.told_to_stop:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
         if not isinstance(stopped, os.waitid_result):
-            return  # it runs, or is dead
-        if self.place == JOB:
-            self.take_terminal()
-            self.suspend(0)
+            return
+        if self.mode == JOB:
+            self.pass_terminal(os.getpgrp(), giver=self.child)
+            self.suspend(OUR_GROUP)
         elif stopped.si_status in STOPS or self.at_terminal:
             self.suspend(os.getpid())
-            if attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG):
-                # Who resumed us (fg) has resumed our group, and so the child. Passed on
-                # as well, and late, that SIGCONT could undo the next Ctrl-Z.
+            seen = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
+            if isinstance(seen, os.waitid_result):
+                # The shell's fg has sent the child SIGCONT, too. Take ours away: passed
+                # on, and late, it could undo the next Ctrl-Z.
                 signal.sigtimedwait([signal.SIGCONT], 0)
 
-    def suspend(self, whom: int) -> None:
-        """Stop as a terminal stops a job: by SIGTSTP, to us or (whom: 0) our group."""
-        attempt(os.kill, whom, signal.SIGTSTP)
+    def pass_terminal(self, taker: int, giver: "int | None" = None) -> None:
+        """In JOB, make taker the foreground group, if that is the giver (None: any)."""
+        if self.mode == JOB and giver in (None, attempt(os.tcgetpgrp, 0)):
+            attempt(os.tcsetpgrp, 0, taker)  # (SIGTTOU is blocked)
+
+    def suspend(self, target: int) -> None:
+        """Stop the target, us or OUR_GROUP, by SIGTSTP; return when it is resumed."""
+        attempt(os.kill, target, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # The SIGCONT that resumed us is pending, or a new SIGTSTP that discarded it. If
-        # not, nobody could: PID 1 and orphaned process groups are spared by SIGTSTP.
+        # The SIGCONT that resumed us is pending, or a SIGTSTP after it, which discards
+        # it. If neither is, our own SIGTSTP has not stopped us.
         if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
-            self.stop_lasts = False
-            if self.place == JOB:
-                attempt(os.tcsetpgrp, 0, self.child)
-            self.send(signal.SIGCONT, "nobody else could resume it")
+            self.pass_terminal(self.child)  # without it, it could stop again at once
+            self.resume("nobody else could resume it")
 
-    def resume(self) -> None:
-        """SIGCONT has come: pass it on, and the terminal if our caller gave us that."""
-        self.stop_lasts = False
-        if self.place == JOB and attempt(os.tcgetpgrp, 0) == os.getpgrp():
-            attempt(os.tcsetpgrp, 0, self.child)
-        self.send(signal.SIGCONT)
+    def resume(self, why: str = "") -> None:
+        """Pass SIGCONT on, and the terminal, if our group has been given that."""
+        self.told_to_stop = False
+        self.pass_terminal(self.child, giver=os.getpgrp())
+        self.send(signal.SIGCONT, why)
 
     def stop(self, came: "signal.struct_siginfo") -> None:
-        """A stop signal has come: pass it on and, unless that drops it, stop too."""
+        """Pass a stop signal on; stop too, by the last two lines of the list."""
         self.send(came.si_signo)
-        sent = self.table[came.si_signo]
-        self.stop_lasts = sent in (*STOPS, signal.SIGSTOP)
-        if sent != 0 and came.si_code == SI_KERNEL:
-            self.suspend(os.getpid())  # the terminal has told the rest of our group
-        elif sent != 0:
-            self.take_terminal()
-            # SIGSTOP discards a SIGCONT that has come by now, even of PID 1, which it
-            # does not stop. (One that comes microseconds after the look is still lost.)
-            if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
-                attempt(os.kill, os.getpid(), signal.SIGSTOP)
-
-    def take_terminal(self) -> None:
-        """Put our group into the foreground, if the child's is there."""
-        if self.place == JOB and attempt(os.tcgetpgrp, 0) == self.child:
-            attempt(os.tcsetpgrp, 0, os.getpgrp())
+        sent = self.forward_as[came.si_signo]
+        self.told_to_stop = sent in (*STOPS, signal.SIGSTOP)
+        if came.si_code == FROM_TERMINAL:
+            self.suspend(os.getpid())
+            return
+        self.pass_terminal(os.getpgrp(), giver=self.child)
+        # SIGSTOP does not stop PID 1, and discards a SIGCONT that is pending. (One that
+        # comes between this look and the kill is still lost.)
+        if os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
+            attempt(os.kill, os.getpid(), signal.SIGSTOP)
 
     # === Leave ========================================================================
-    def leave(self) -> int:
+    def leave(self, death: "os.waitid_result") -> int:
         """Say farewell to what the dead child leaves behind; return its exit status."""
-        self.take_terminal()
+        self.pass_terminal(os.getpgrp(), giver=self.child)
         if self.options.grace and os.getpid() == 1:
-            self.target = EVERYBODY
-        if self.target < 0:
+            self.target, self.target_name = EVERYBODY, "everybody"
+        others = self.target != self.child
+        if others:
             self.send(signal.SIGTERM, "farewell")
-        if self.child != 0:  # 0 from now on: the pid can be another process's
-            self.ended, self.child = os.waitpid(self.child, 0), 0
-        pid, status = self.ended
-        code, how = os.WEXITSTATUS(status), "exited with %d" % os.WEXITSTATUS(status)
-        if os.WIFSIGNALED(status):
-            code = 128 + os.WTERMSIG(status)
-            how = "was ended by %s, status %d" % (signal_name(code - 128), code)
-        say("%d %s" % (pid, how), self.options.verbose)
-        if self.options.grace and self.target < 0:
+        attempt(os.waitpid, self.child, 0)
+        status, how = death.si_status, f"exited with {death.si_status}"
+        if death.si_code != os.CLD_EXITED:
+            status = 128 + death.si_status
+            how = f"was ended by {signal_name(death.si_status)}, status {status}"
+        self.log(f"{self.child} {how}")
+        if others and self.options.grace:
             self.wait_for_others()
-        return code
+        return status
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
         deadline = os.times().elapsed + self.options.grace  # a clock that nobody sets
         while True:
             has_children = not isinstance(attempt(self.reap), ChildProcessError)
-            # No new process gets a group's number: if one has it, the group has ended.
-            is_group = self.target != EVERYBODY
-            if is_group and attempt(os.kill, -self.target, 0) is None:
-                return
-            look = attempt(os.kill, self.target, 0)
-            if isinstance(look, ProcessLookupError):
+            # No process gets our group's number as its pid before the group has ended.
+            taken = (
+                self.target != EVERYBODY and attempt(os.kill, -self.target, 0) is None
+            )
+            gone = isinstance(attempt(os.kill, self.target, 0), ProcessLookupError)
+            if taken or gone:
                 return
             rest = deadline - os.times().elapsed
             if rest <= 0:
                 self.send(signal.SIGKILL, "grace is over")
                 return
             # SIGCHLD tells of our children alone. For others, look every 20 ms.
-            sigchld_tells = has_children and not is_group
-            came = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            if (
-                came and came.si_signo in self.table
-            ):  # after a stop it can be any number
+            if not has_children or self.target != EVERYBODY:
+                rest = 0.02
+            came = signal.sigtimedwait(SIGNALS, rest)
+            # (Stopped and resumed in this call, Python can return any number.)
+            if came is not None and came.si_signo in self.forward_as:
                 self.send(came.si_signo)
 
 
-# === Small functions that the phases use, rarer ones last =============================
+# === Small functions that the phases use; main ========================================
 def attempt(call: object, *arguments: object) -> object:
-    """Return what a call returns, or its OSError: seccomp(2) can refuse any call."""
+    """Return what a call returns, or its OSError: no refused call may end PID 1."""
     assert callable(call)
     try:
         return call(*arguments)
@@ -343,106 +339,110 @@ def attempt(call: object, *arguments: object) -> object:
         return error
 
 
-def say(text: str, wanted: bool = True) -> None:
-    """Write one line to stderr, if it is wanted; where that fails the line is lost."""
+def say(text: str) -> None:
+    """Write one line to stderr; where that fails the line is lost."""
     line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
-    if wanted and isinstance(attempt(os.write, 2, line), OSError):
-        # The failure can have sent us one of these: it is not to be passed on.
+    if isinstance(attempt(os.write, 2, line), OSError):
+        # A write that fails can send us a signal, which is not meant for the command.
         signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
 
 
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM."""
-    names = {value: name for name, value in reversed(list(signal_numbers().items()))}
-    return names.get(number, "signal %d" % number)  # the C library's have none
+    names = (name for name, value in signal_numbers().items() if value == number)
+    return next(names, f"signal {number}")  # the C library's own have no name
 
 
 def execute(command: "list[str]") -> None:
-    """Become the command, as execvp(3) does, binaries never by sh; OSError if not."""
+    """Become the command, found as execvp(3) finds it; OSError if that fails."""
     name = command[0]
-    paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
+    paths = [name]
+    if "/" not in name:
+        paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
     failure = OSError(ENOENT, os.strerror(ENOENT))
-    for path in [name] if "/" in name else paths:
+    for path in paths:
         try:
             os.execv(path, command)
         except OSError as error:
+            # No binary, but a text without "#!": that is for sh.
             is_text = b"\0" not in read(path, 256).partition(b"\n")[0]
             if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if "/" in name or error.errno not in SEARCH_ON:
-                raise
-            if error.errno == EACCES:
+            if error.errno == EACCES or "/" in name:
                 failure = error
+            if error.errno not in (ENOENT, EACCES, ENODEV, ENOTDIR, ETIMEDOUT, ESTALE):
+                raise
     raise failure
 
 
 def read(path: str, length: int = -1) -> bytes:
-    """Return up to so many bytes of a file, or all; b"" if it cannot be read."""
-    try:  # a FIFO is not opened, since that would wait for somebody who writes
-        with open(path if os.path.isfile(path) else "", "rb") as file:
+    """Return up to length bytes of a file, -1: all; b"" if it cannot be read."""
+    if not os.path.isfile(path):  # to open a FIFO would wait for somebody who writes
+        return b""
+    try:
+        with open(path, "rb") as file:
             return file.read(length)
     except OSError:
         return b""
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's "#!" line names us and no program: again, for ever."""
-    is_run_by_it = "/" in path and os.access(path, os.X_OK, effective_ids=True)
+    """Tell whether a script's first line names us, and no program: again, for ever."""
+    is_program = "/" in path and os.access(path, os.X_OK, effective_ids=True)
     line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
-    words = [globals().get("__file__", "-"), *os.fsdecode(line[2:]).split()]
-    own, *names = [os.path.splitext(os.path.basename(word))[0] for word in words]
-    if not is_run_by_it or not line.startswith(b"#!") or own not in names:
+    words = os.fsdecode(line).split()
+    names = [os.path.splitext(os.path.basename(word))[0] for word in words]
+    own = os.path.splitext(os.path.basename(globals().get("__file__", "")))[0]
+    if not is_program or not line.startswith(b"#!") or own not in names:
         return False
-    rest = words[names.index(own) + 2 :]
-    return make_parser().parse_args(rest).command in ([], ["--"])
+    options = words[names.index(own) + 1 :]
+    return make_parser().parse_args(options).command in ([], ["--"])
 
 
 def undo_locale_coercion() -> None:
-    """Take back the LC_CTYPE that Python sets in the C locale: PEP 538, proc(5)."""
+    """Take back the LC_CTYPE that Python sets in the C locale: PEP 538."""
     if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
         return
-    environ = read("/proc/self/environ")
-    _, found, rest = (b"\0" + environ).partition(b"\0LC_CTYPE=")
+    original = read("/proc/self/environ")
+    _, found, rest = (b"\0" + original).partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif environ or [*os.environ][-1] == "LC_CTYPE":  # Python puts it last
+    elif original or [*os.environ][-1] == "LC_CTYPE":  # without /proc: Python's is last
         del os.environ["LC_CTYPE"]
 
 
 def main(argv: "list[str] | None" = None) -> int:
-    """Run argv, or our own words; return the exit status, or SystemExit of argparse."""
+    """Run argv, or sys.argv; return the exit status, or SystemExit of argparse."""
     try:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if __name__ == "__main__":
-            mask = mask_at_start
+            mask = mask_at_start  # all are blocked since then
         parser = make_parser()
         try:
             options = parser.parse_args(argv)
         finally:
-            print(end="", flush=True)  # OSError here if help cannot be written
+            print(end="", flush=True)  # if help cannot be written, OSError here
+        if set(options.expect) - set(range(256)):
+            parser.error(f"argument -e/--expect: {options.expect} is not from 0 to 255")
+        if not 0 <= options.grace <= 1000000:
+            parser.error(f"argument --grace: {options.grace} is not from 0 to 1000000")
         if options.command[:1] == ["--"]:
             del options.command[0]
         if not options.command:
             parser.error("no command given")
         if would_start_us_again(options.command[0]):
-            options.command.insert(0, "/bin/sh")
+            options.command.insert(0, "/bin/sh")  # to sh the first line is a comment
         init = Init(options)
         init.start(mask)
     except Exception as error:
-        say("cannot start: %s" % (getattr(error, "strerror", None) or error))
+        say(f"cannot start: {getattr(error, 'strerror', None) or error}")
         return 125
     while True:
         try:
-            # So that what the command lets go of is not kept open, or busy, by us.
-            attempt(os.chdir, "/")
-            os.closerange(3, 65536)
-            orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-            what = (init.child, options.command[0], orphans)
-            say("%d runs %s; orphans are %s" % what, options.verbose)
-            code = init.run()
-            return 0 if code in options.expect else code
+            status = init.run()
+            return 0 if status in options.expect else status
         except (OSError, MemoryError):
-            continue  # whatever it is, the command runs
+            continue  # whatever failed, the command runs: it needs us
 
 
 if __name__ == "__main__":
