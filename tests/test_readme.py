@@ -129,7 +129,10 @@ OTHER_DOCKERFILES = [text for text in blocks("dockerfile") if text != DOCKERFILE
 @pytest.mark.parametrize("text", OTHER_DOCKERFILES, ids=range(len(OTHER_DOCKERFILES)))
 def test_the_other_dockerfiles(containers, text):
     """Each is built and runs a command, from the base image that is here."""
-    text = re.sub(r"^FROM .*", f"FROM {containers.base}", text)
+    if not text.startswith("FROM "):  # lines for a Dockerfile that is there already
+        copy = "" if "COPY" in text else "COPY pyinit.py /sbin/pyinit.py\n"
+        text = f"FROM\n{copy}{text}"
+    text = re.sub(r"^FROM.*", f"FROM {containers.base}", text)
     text = text.replace("RUN apk add --no-cache python3\n", "")  # Alpine's own
     file = containers.context / "Dockerfile.other"
     file.write_text(text)
@@ -167,10 +170,10 @@ def test_the_version_and_the_checksum():
     command = [*PYTHON, str(PYINIT_FILE), "--version"]
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     version = printed.decode().split()[1]
-    assert f"This is\nversion {version}" in README or f"is version {version}" in README
-    assert set(re.findall(r"raw/v([0-9.]+)/", README)) == {version}
+    assert f"about version {version}" in README
+    assert re.findall(r"^VERSION=(.*)", README, re.M) == [version]
     changes = README.partition("\n## What changed\n")[2]
-    assert re.search(r"^\*\*([0-9.]+)\*\*", changes, re.M)[1] == version
+    assert re.search(r"^### ([0-9.]+)", changes, re.M)[1] == version
 
 
 def test_the_check_fails_for_another_file(tmp_path):
@@ -186,21 +189,29 @@ def test_the_check_fails_for_another_file(tmp_path):
 
 def test_the_download(tmp_path):
     """As pasted, but for the address, which is that of a directory here."""
-    tool("curl")
-    [download] = [text for text in blocks("sh") if "curl" in text]
-    place = re.search(r"/raw/v[0-9.]+/", download)[0]
-    raw = tmp_path / "repository" / place.strip("/")
-    raw.mkdir(parents=True)
+    tool("git")
+    [download] = [text for text in blocks("sh") if "git clone" in text]
+    tag = "v" + re.search(r"^VERSION=(.*)", download, re.M)[1]
     files = PYINIT_FILE, ROOT / "Dockerfile.example"
+    repository = tmp_path / "repository"
+    repository.mkdir()
     for file in files:
-        (raw / file.name).write_bytes(file.read_bytes())
+        (repository / file.name).write_bytes(file.read_bytes())
+    git = "git -c user.name=name -c user.email=name@example.com"
+    make = f"git init -q && git add . && {git} commit -qm 1 && git tag {tag}"
+    # What comes after the tag is not what is wanted.
+    make += f" && echo >>pyinit.py && {git} commit -qam 2"
+    assert shell(make, repository, GIT_CONFIG_GLOBAL="/dev/null") == (0, [])
     address = "https://YOUR-GIT-HOST/pyinit"
     assert README.count(address) == download.count(address) == 1
-    here = download.replace(address, f"file://{tmp_path}/repository")
-    status, lines = shell(f"set -e\n{here}", tmp_path)
-    assert (status, lines) == (0, [])
+    here = download.replace(address, f"file://{repository}")
+    place = tmp_path / "place"
+    place.mkdir()
+    assert shell(f"set -e\n{here}", place) == (0, [])
     for file in files:
-        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+        assert (place / file.name).read_bytes() == file.read_bytes()
+    # Where a host gives single files, the address is of the same parts.
+    assert '`curl -fsSLO "$REPO/raw/v$VERSION/pyinit.py"`' in README
 
 
 def test_the_first_line_of_a_script(start, tmp_path):
