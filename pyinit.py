@@ -7,7 +7,7 @@ The kernel treats PID 1, the first process of a container, as no other process:
   else: blocked, they wait, and Init.run takes them one by one.
 - It makes orphans children of PID 1. A dead child stays in the process table, a zombie,
   until its parent asks for its exit status: Init.reap.
-- It kills all other processes when PID 1 exits. Init.leave tells them before.
+- It kills all other processes when PID 1 exits. So Init.leave sends SIGTERM before.
 The file follows pyinit's life; main() is its end. Names like signal(7) are man pages.
 """
 
@@ -17,9 +17,9 @@ try:
 
     # All but those that the C library keeps for itself: 32, 33 and, in musl, 34.
     SIGNALS = (*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-    if __name__ == "__main__":  # else this file is imported, and main() blocks them
+    if __name__ == "__main__":  # if we are imported, main() does this
         mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    import os  # before argparse: if that fails, os.write says so
+    import os  # before argparse: os.write says so if argparse fails
     import argparse
 except KeyboardInterrupt:  # Python's answer to a SIGINT that came before the block
     raise SystemExit(128 + 2) from None
@@ -31,18 +31,18 @@ __version__ = "1.1.0"
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
-FROM_TERMINAL = 128  # sigaction(2): the si_code of Ctrl-C and the like, not of kill(2)
-EVERYBODY, OUR_GROUP = -1, 0  # kill(2): PID 1's everybody is the container
-ENOENT, ENOEXEC, EACCES, ENODEV, ENOTDIR, ETIMEDOUT, ESTALE = 2, 8, 13, 19, 20, 110, 116
+SI_KERNEL = 128  # sigaction(2): the si_code of a signal that no process has sent
+EVERYBODY = -1  # for kill(2): if we are PID 1, all other processes of the container
+OUR_GROUP = 0  # for kill(2), too
 
 # === Read the command line ============================================================
 HELP = {
     "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
     "r": "send M where N is received, nothing if M is 0: 15:3, TERM:QUIT, RTMIN+1:USR1;"
-    " repeatable, the last one for an N wins; what TERM becomes, so does the farewell",
+    " repeatable, the last one for an N wins; also rewrites the farewell (see --grace)",
     "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
-    "g": "how long what the command leaves behind may take to end after the farewell, a"
-    " SIGTERM, before SIGKILL; 0, the default, waits for nobody",
+    "g": "when the command has ended, what it leaves behind gets a SIGTERM, the"
+    " farewell, and SECONDS to end, then SIGKILL; 0, the default, waits for nobody",
     "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
     "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
     " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
@@ -56,14 +56,14 @@ def make_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
         epilog=HELP["status"],
-        # Without a width argparse asks the terminal for it, by way of five modules.
+        # (Without a width argparse imports five modules, to ask the terminal for one.)
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
-        # Python 3.6 and 3.7, which lack valid_signals, read -vc only if this is True.
+        # (Python 3.6 and 3.7, which lack valid_signals, read -vc only if this is True.)
         allow_abbrev=not hasattr(signal, "valid_signals"),
     )
     add = parser.add_argument
     add("-c", "--single-child", action="store_true", help=HELP["c"])
-    add("-r", "--rewrite", metavar="N:M", type=rewrite, action="append", help=HELP["r"])
+    add("-r", "--rewrite", metavar="N:M", type=pair, action="append", help=HELP["r"])
     add("-e", "--expect", metavar="CODE", type=int, action="append", help=HELP["e"])
     add("--grace", metavar="SECONDS", type=float, help=HELP["g"])
     add("-v", "--verbose", action="store_true", help=HELP["v"])
@@ -75,11 +75,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def rewrite(text: str) -> "tuple[int, int]":
+def pair(text: str) -> "tuple[int, int]":
     """Return (N, M) for the N:M of --rewrite, or ArgumentTypeError: wrong usage."""
     numbers = {"0": 0, **signal_numbers()}
     source, _, target = text.upper().partition(":")
-    if {source, target} - set(numbers) or numbers[source] in (0, *NOT_PASSED_ON):
+    is_known = source in numbers and target in numbers
+    if not is_known or numbers[source] in (0, *NOT_PASSED_ON):
         reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
         raise argparse.ArgumentTypeError(reason)
     return numbers[source], numbers[target]
@@ -87,7 +88,7 @@ def rewrite(text: str) -> "tuple[int, int]":
 
 def signal_numbers() -> "dict[str, int]":
     """Return the number of each signal by its names: SIGTERM, SIGRTMIN+1, TERM, 15."""
-    names = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # Python's own since 3.11
+    names = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # since 3.11 a member
     for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
         names["SIGRTMIN+%d" % (number - signal.SIGRTMIN)] = number
         names["SIGRTMAX-%d" % (signal.SIGRTMAX - number)] = number
@@ -99,7 +100,7 @@ def signal_numbers() -> "dict[str, int]":
 # JOB      stdin and stdout are our terminal. The child leads a group of its own in our
 #          session. Ctrl-C and Ctrl-Z at the terminal reach that group, and not us.
 # SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
-#          us: child_has_it() keeps us from passing them on.
+#          us: terminal_told_child() keeps us from passing them on.
 # SESSION  Neither. The child leads a session of its own, without a terminal. Ctrl-C and
 #          Ctrl-Z, if we have a terminal, reach us alone: we pass them on.
 # JOB needs stdout: in "pyinit ... | less", less is in our group and needs the terminal.
@@ -112,32 +113,32 @@ class Init:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.log = say if options.verbose else lambda text: None
-        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # stdin is ours
+        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # ours, on stdin
         self.mode = JOB if self.at_terminal and os.isatty(1) else SESSION
         if options.single_child:
             self.mode = SINGLE
         # For each signal that can come, what it is forwarded as: 0 drops it.
         self.forward_as = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
         if self.mode != SINGLE:
-            # STOPS do not stop an "orphaned" group, which no shell watches.
+            # In an "orphaned" group, which no shell watches, STOPS stop nobody.
             self.forward_as.update(dict.fromkeys(STOPS, signal.SIGSTOP))
-        self.forward_as.update(options.rewrite)
-        self.child = 0  # its pid
+        self.forward_as.update(options.rewrite)  # pairs (N, M)
+        self.child = 0  # its pid, and the number of the group that it leads
         self.death: os.waitid_result | None = None  # of the child, once it has died
-        self.target, self.target_name = 0, ""  # whom kill(2) signals; what -v calls it
-        self.told_to_stop = False  # a stop signal was passed on, and no SIGCONT since
+        self.target, self.target_name = 0, ""  # whom kill(2) signals; its name for -v
+        self.child_told_to_stop = False  # by us, with no SIGCONT since
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command, with that signal mask; or OSError."""
         undo_locale_coercion()
-        # Python has a handler for SIGINT, and ignores SIGPIPE and SIGXFSZ. The command
-        # is to have the defaults, and so is the child while it is still Python.
+        # Python has a handler (a callable) for SIGINT, and ignores SIGPIPE and SIGXFSZ.
+        # The command is to have the defaults, as is the child while it is still Python.
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
         sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        attempt(self.reap)  # children that died before, when we were another program
+        attempt(self.reap)  # zombies of the program that became us by exec(2)
         self.child = os.fork()
         if self.child != 0:
             self.target, self.target_name = -self.child, f"group {self.child}"
@@ -157,62 +158,61 @@ class Init:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             execute(self.options.command)
         except Exception as error:
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # SIGPIPE could end say()
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # or SIGPIPE ends say()
             reason = getattr(error, "strerror", None) or error
             say(f"{self.options.command[0]}: {reason}")
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
         finally:
-            os._exit(126)  # whatever happens: never a second pyinit
+            os._exit(126)  # if all that failed: never a second pyinit
 
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
         """Pass signals on and reap until the child has died; return its exit status."""
-        # What the command lets go of must not stay busy or open because of us.
-        attempt(os.chdir, "/")
-        os.closerange(3, 65536)
+        attempt(os.chdir, "/")  # so that no file system stays busy because of us,
+        os.closerange(3, 65536)  # and no pipe open that the command has closed
         orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
         self.log(f"{self.child} runs {self.options.command[0]}; orphans are {orphans}")
         while self.death is None:
-            came = signal.sigwaitinfo(SIGNALS)
-            if came.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
+            info = signal.sigwaitinfo(SIGNALS)
+            if info.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
                 self.reap()
-                self.follow_stop()
-            elif self.child_has_it(came):
+                self.stop_with_child()
+            elif self.terminal_told_child(info):
                 continue
-            elif came.si_signo == signal.SIGCONT:
+            elif info.si_signo == signal.SIGCONT:
                 self.resume()
-            elif came.si_signo in STOPS and self.forward_as[came.si_signo] != 0:
-                self.stop(came)
+            elif info.si_signo in STOPS and self.forward_as[info.si_signo] != 0:
+                self.stop_for_signal(info)
             else:
-                self.send(came.si_signo)
+                self.send(info.si_signo)
         return self.leave(self.death)
 
-    def child_has_it(self, came: "signal.struct_siginfo") -> bool:
+    def terminal_told_child(self, info: "signal.struct_siginfo") -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
         return (
             self.mode == SINGLE
-            and came.si_signo in TERMINAL_SIGNALS
-            and came.si_code == FROM_TERMINAL
+            and info.si_signo in TERMINAL_SIGNALS
+            and info.si_code == SI_KERNEL
             and attempt(os.getpgid, self.child) == os.getpgrp()  # it can have left ours
         )
 
     def send(self, number: int, why: str = "") -> None:
         """Send the target what a signal is forwarded as; with -v say so, and why."""
-        to_send = self.forward_as.get(number, number)  # SIGKILL is never rewritten
-        error = attempt(os.kill, self.target, to_send)  # with 0 it sends nothing
+        to_send = self.forward_as.get(number, number)  # (SIGKILL has no entry)
+        error = attempt(os.kill, self.target, to_send)  # 0 sends nothing
         if isinstance(error, ProcessLookupError) and self.death is None:
-            # The child has no group yet: it is on its way to setpgid or setsid.
+            # The child has not come to setpgid or setsid: it has no group yet.
             error = attempt(os.kill, self.child, to_send)
         if self.options.verbose:
-            action = f"sent {signal_name(to_send)} to {self.target_name}"
-            if isinstance(error, OSError):
-                action = f"not {action}: {error.strerror}"
+            what = f"sent {signal_name(to_send)} to {self.target_name}"
             if to_send == 0:
-                action = "dropped"
-            say(f"{why or signal_name(number)}: {action}")
+                what = "dropped"
+            elif isinstance(error, OSError):
+                what = f"not {what}: {error.strerror}"
+            say(f"{why or signal_name(number)}: {what}")
 
     def reap(self) -> None:
-        """Reap all dead children but the command: that is for leave() to do."""
+        """Reap dead children, up to the command; ChildProcessError if there is none."""
         while True:  # one SIGCHLD can stand for any number of deaths
             # WNOWAIT only looks: the command keeps its pid until leave() has used it.
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -225,59 +225,59 @@ class Init:
             self.log(f"reaped {dead.si_pid}")
 
     # === Stop and resume, as a terminal and its shell do ==============================
-    # JOB: the child stops (Ctrl-Z, say)   We take the terminal and SIGTSTP our group.
-    # SINGLE: the child stops              We SIGTSTP ourselves.
-    # The terminal sends us a stop signal  We pass it on and SIGTSTP ourselves.
-    # A process sends us a stop signal     We pass it on and SIGSTOP ourselves.
-    # SIGCONT, of the shell's fg, say, ends all four: resume(). SIGTSTP cannot stop PID
-    # 1 or an orphaned group: we then resume the child at once, as nobody else would.
-    def follow_stop(self) -> None:
-        """If the child has stopped, stop too, by the first two lines of the list."""
-        if self.mode == SESSION or self.told_to_stop:
+    # 1. JOB: the child stops, by Ctrl-Z, say  Take the terminal, SIGTSTP our group.
+    # 2. SINGLE: the same                      SIGTSTP ourselves.
+    # 3. The terminal sends us a stop signal   Pass it on, SIGTSTP ourselves.
+    # 4. A process sends us a stop signal      Pass it on, SIGSTOP ourselves.
+    # SIGCONT, of the shell's fg, say, ends all: resume(). SIGTSTP cannot stop PID 1 or
+    # an orphaned group: we then resume the child at once, as nobody else would.
+    def stop_with_child(self) -> None:
+        """If the child has stopped, stop too, as in 1 and 2 above."""
+        if self.mode == SESSION or self.child_told_to_stop:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
         if not isinstance(stopped, os.waitid_result):
-            return
+            return  # it runs, or has died
         if self.mode == JOB:
             self.pass_terminal(os.getpgrp(), giver=self.child)
-            self.suspend(OUR_GROUP)
+            self.stop_ourselves(OUR_GROUP)
         elif stopped.si_status in STOPS or self.at_terminal:
-            self.suspend(os.getpid())
+            self.stop_ourselves(os.getpid())
             seen = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
             if isinstance(seen, os.waitid_result):
-                # The shell's fg has sent the child SIGCONT, too. Take ours away: passed
-                # on, and late, it could undo the next Ctrl-Z.
+                # fg has sent SIGCONT to our whole group, and so to the child. Take ours
+                # away: passed on, and late, it could undo the next Ctrl-Z.
                 signal.sigtimedwait([signal.SIGCONT], 0)
 
     def pass_terminal(self, taker: int, giver: "int | None" = None) -> None:
         """In JOB, make taker the foreground group, if that is the giver (None: any)."""
         if self.mode == JOB and giver in (None, attempt(os.tcgetpgrp, 0)):
-            attempt(os.tcsetpgrp, 0, taker)  # (SIGTTOU is blocked)
+            attempt(os.tcsetpgrp, 0, taker)  # blocked SIGTTOU cannot stop us
 
-    def suspend(self, target: int) -> None:
-        """Stop the target, us or OUR_GROUP, by SIGTSTP; return when it is resumed."""
-        attempt(os.kill, target, signal.SIGTSTP)
+    def stop_ourselves(self, whom: int) -> None:
+        """Send us (our pid) or OUR_GROUP a SIGTSTP; return when we are resumed."""
+        attempt(os.kill, whom, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # The SIGCONT that resumed us is pending, or a SIGTSTP after it, which discards
-        # it. If neither is, our own SIGTSTP has not stopped us.
-        if signal.sigpending().isdisjoint([signal.SIGCONT, signal.SIGTSTP]):
-            self.pass_terminal(self.child)  # without it, it could stop again at once
+        # SIGCONT has resumed us and waits for run(), or a later SIGTSTP, which discards
+        # it. If neither is there, we have not stopped.
+        if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:
+            self.pass_terminal(self.child)  # without it the child could stop again
             self.resume("nobody else could resume it")
 
     def resume(self, why: str = "") -> None:
         """Pass SIGCONT on, and the terminal, if our group has been given that."""
-        self.told_to_stop = False
+        self.child_told_to_stop = False
         self.pass_terminal(self.child, giver=os.getpgrp())
         self.send(signal.SIGCONT, why)
 
-    def stop(self, came: "signal.struct_siginfo") -> None:
-        """Pass a stop signal on; stop too, by the last two lines of the list."""
-        self.send(came.si_signo)
-        sent = self.forward_as[came.si_signo]
-        self.told_to_stop = sent in (*STOPS, signal.SIGSTOP)
-        if came.si_code == FROM_TERMINAL:
-            self.suspend(os.getpid())
+    def stop_for_signal(self, info: "signal.struct_siginfo") -> None:
+        """Pass a stop signal on; stop too, as in 3 and 4 above."""
+        self.send(info.si_signo)
+        sent = self.forward_as[info.si_signo]
+        self.child_told_to_stop = sent in (*STOPS, signal.SIGSTOP)
+        if info.si_code == SI_KERNEL:
+            self.stop_ourselves(os.getpid())
             return
         self.pass_terminal(os.getpgrp(), giver=self.child)
         # SIGSTOP does not stop PID 1, and discards a SIGCONT that is pending. (One that
@@ -287,52 +287,50 @@ class Init:
 
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
-        """Say farewell to what the dead child leaves behind; return its exit status."""
+        """Send the farewell to what the child leaves behind; return its exit status."""
         self.pass_terminal(os.getpgrp(), giver=self.child)
         if self.options.grace and os.getpid() == 1:
             self.target, self.target_name = EVERYBODY, "everybody"
-        others = self.target != self.child
-        if others:
+        has_others = self.target != self.child
+        if has_others:
             self.send(signal.SIGTERM, "farewell")
-        attempt(os.waitpid, self.child, 0)
+        attempt(os.waitpid, self.child, 0)  # from here on its pid can be anybody's
         status, how = death.si_status, f"exited with {death.si_status}"
         if death.si_code != os.CLD_EXITED:
             status = 128 + death.si_status
             how = f"was ended by {signal_name(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if others and self.options.grace:
+        if has_others and self.options.grace:
             self.wait_for_others()
         return status
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace  # a clock that nobody sets
+        deadline = os.times().elapsed + self.options.grace  # monotonic
         while True:
             has_children = not isinstance(attempt(self.reap), ChildProcessError)
-            # No process gets our group's number as its pid before the group has ended.
-            taken = (
-                self.target != EVERYBODY and attempt(os.kill, -self.target, 0) is None
-            )
+            # No process gets a group's number as its pid before the group has ended.
+            is_group = self.target != EVERYBODY
+            reused = is_group and attempt(os.kill, -self.target, 0) is None
             gone = isinstance(attempt(os.kill, self.target, 0), ProcessLookupError)
-            if taken or gone:
+            if reused or gone:
                 return
             rest = deadline - os.times().elapsed
             if rest <= 0:
                 self.send(signal.SIGKILL, "grace is over")
                 return
             # SIGCHLD tells of our children alone. For others, look every 20 ms.
-            if not has_children or self.target != EVERYBODY:
-                rest = 0.02
-            came = signal.sigtimedwait(SIGNALS, rest)
-            # (Stopped and resumed in this call, Python can return any number.)
-            if came is not None and came.si_signo in self.forward_as:
-                self.send(came.si_signo)
+            sigchld_tells = has_children and not is_group
+            info = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
+            # (A bug of Python: if we are stopped in this call, it can be any number.)
+            if info is not None and info.si_signo in self.forward_as:
+                self.send(info.si_signo)
 
 
 # === Small functions that the phases use; main ========================================
 def attempt(call: object, *arguments: object) -> object:
     """Return what a call returns, or its OSError: no refused call may end PID 1."""
-    assert callable(call)
+    assert callable(call)  # for mypy
     try:
         return call(*arguments)
     except OSError as error:
@@ -343,7 +341,7 @@ def say(text: str) -> None:
     """Write one line to stderr; where that fails the line is lost."""
     line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
     if isinstance(attempt(os.write, 2, line), OSError):
-        # A write that fails can send us a signal, which is not meant for the command.
+        # Such a failure can send us a signal, which is not meant for the command.
         signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
 
 
@@ -355,6 +353,8 @@ def signal_name(number: int) -> str:
 
 def execute(command: "list[str]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
+    ENOENT, ENOEXEC, EACCES, ENODEV, ENOTDIR = 2, 8, 13, 19, 20  # errno(3)
+    ETIMEDOUT, ESTALE = 110, 116
     name = command[0]
     paths = [name]
     if "/" not in name:
@@ -364,7 +364,7 @@ def execute(command: "list[str]") -> None:
         try:
             os.execv(path, command)
         except OSError as error:
-            # No binary, but a text without "#!": that is for sh.
+            # A script without "#!" is for sh, a binary for another machine for nobody.
             is_text = b"\0" not in read(path, 256).partition(b"\n")[0]
             if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
@@ -387,13 +387,13 @@ def read(path: str, length: int = -1) -> bytes:
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's first line names us, and no program: again, for ever."""
-    is_program = "/" in path and os.access(path, os.X_OK, effective_ids=True)
+    """Tell whether a script begins with "#!/sbin/pyinit.py", say: a loop for ever."""
+    is_executable = "/" in path and os.access(path, os.X_OK, effective_ids=True)
     line = read(path, 256).partition(b"\n")[0].translate(None, b"'\"")
     words = os.fsdecode(line).split()
     names = [os.path.splitext(os.path.basename(word))[0] for word in words]
     own = os.path.splitext(os.path.basename(globals().get("__file__", "")))[0]
-    if not is_program or not line.startswith(b"#!") or own not in names:
+    if not is_executable or not line.startswith(b"#!") or own not in names:
         return False
     options = words[names.index(own) + 1 :]
     return make_parser().parse_args(options).command in ([], ["--"])
@@ -407,7 +407,7 @@ def undo_locale_coercion() -> None:
     _, found, rest = (b"\0" + original).partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif original or [*os.environ][-1] == "LC_CTYPE":  # without /proc: Python's is last
+    elif original or [*os.environ][-1] == "LC_CTYPE":  # no /proc: Python's is last
         del os.environ["LC_CTYPE"]
 
 
@@ -416,12 +416,12 @@ def main(argv: "list[str] | None" = None) -> int:
     try:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if __name__ == "__main__":
-            mask = mask_at_start  # all are blocked since then
+            mask = mask_at_start  # since then they are blocked
         parser = make_parser()
         try:
             options = parser.parse_args(argv)
         finally:
-            print(end="", flush=True)  # if help cannot be written, OSError here
+            print(end="", flush=True)  # help that cannot be written: OSError
         if set(options.expect) - set(range(256)):
             parser.error(f"argument -e/--expect: {options.expect} is not from 0 to 255")
         if not 0 <= options.grace <= 1000000:
@@ -442,7 +442,7 @@ def main(argv: "list[str] | None" = None) -> int:
             status = init.run()
             return 0 if status in options.expect else status
         except (OSError, MemoryError):
-            continue  # whatever failed, the command runs: it needs us
+            continue  # the command runs, and we must not end: try again
 
 
 if __name__ == "__main__":
