@@ -105,9 +105,7 @@ def test_expect_a_signal(pyinit):
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize(
-    "code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
-)
+@pytest.mark.parametrize("code", ["256", "-1", "", "x", "1.0", "1e2"])
 def test_bad_codes(pyinit, code):
     process = pyinit("-e", code, "--", "echo", "started")
     assert process.wait() == 2
