@@ -29,11 +29,29 @@ except Exception as error:
 
 __version__ = "1.1.0"
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
-STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # by which a terminal stops
-TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *STOPS)
+JOB_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # which a terminal sends
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *JOB_STOPS)
 SI_KERNEL = 128  # sigaction(2): the si_code of a signal that no process has sent
 EVERYBODY = -1  # for kill(2): if we are PID 1, all other processes of the container
 OUR_GROUP = 0  # for kill(2), too
+
+
+def attempt(call: object, *arguments: object) -> object:
+    """Return what a call returns, or its OSError: no refused call may end PID 1."""
+    assert callable(call)  # for mypy
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return error
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; where that fails the line is lost."""
+    line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
+    if isinstance(attempt(os.write, 2, line), OSError):
+        # Such a failure can send us a signal, which is not meant for the command.
+        signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
+
 
 # === Read the command line ============================================================
 HELP = {
@@ -79,8 +97,7 @@ def pair(text: str) -> "tuple[int, int]":
     """Return (N, M) for the N:M of --rewrite, or ArgumentTypeError: wrong usage."""
     numbers = {"0": 0, **signal_numbers()}
     source, _, target = text.upper().partition(":")
-    is_known = source in numbers and target in numbers
-    if not is_known or numbers[source] in (0, *NOT_PASSED_ON):
+    if {source, target} - set(numbers) or numbers[source] in (0, *NOT_PASSED_ON):
         reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
         raise argparse.ArgumentTypeError(reason)
     return numbers[source], numbers[target]
@@ -96,13 +113,19 @@ def signal_numbers() -> "dict[str, int]":
     return {**names, **{str(number): number for number in SIGNALS}}
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGTERM."""
+    names = (name for name, value in signal_numbers().items() if value == number)
+    return next(names, f"signal {number}")  # the C library's own have no name
+
+
 # === Start the command, in one of three modes =========================================
-# JOB      stdin and stdout are our terminal. The child leads a group of its own in our
-#          session. Ctrl-C and Ctrl-Z at the terminal reach that group, and not us.
+# JOB      stdin is our terminal, and stdout is one. The child leads a group of its own
+#          in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
 # SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
-#          us: terminal_told_child() keeps us from passing them on.
-# SESSION  Neither. The child leads a session of its own, without a terminal. Ctrl-C and
-#          Ctrl-Z, if we have a terminal, reach us alone: we pass them on.
+#          us: child_was_told() keeps us from passing them on.
+# SESSION  All else. The child leads a session of its own, which has no terminal, even
+#          if ours has. So Ctrl-C and Ctrl-Z reach us alone: we pass them on.
 # JOB needs stdout: in "pyinit ... | less", less is in our group and needs the terminal.
 JOB, SINGLE, SESSION = "job", "single", "session"
 
@@ -113,17 +136,17 @@ class Init:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.log = say if options.verbose else lambda text: None
-        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # ours, on stdin
+        self.at_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)  # stdin is ours
         self.mode = JOB if self.at_terminal and os.isatty(1) else SESSION
         if options.single_child:
             self.mode = SINGLE
         # For each signal that can come, what it is forwarded as: 0 drops it.
         self.forward_as = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
         if self.mode != SINGLE:
-            # In an "orphaned" group, which no shell watches, STOPS stop nobody.
-            self.forward_as.update(dict.fromkeys(STOPS, signal.SIGSTOP))
+            # JOB_STOPS stop nobody in a group without a shell, as in its own session.
+            self.forward_as.update(dict.fromkeys(JOB_STOPS, signal.SIGSTOP))
         self.forward_as.update(options.rewrite)  # pairs (N, M)
-        self.child = 0  # its pid, and the number of the group that it leads
+        self.child = 0  # its pid; but for SINGLE also the number of its group
         self.death: os.waitid_result | None = None  # of the child, once it has died
         self.target, self.target_name = 0, ""  # whom kill(2) signals; its name for -v
         self.child_told_to_stop = False  # by us, with no SIGCONT since
@@ -176,18 +199,18 @@ class Init:
             info = signal.sigwaitinfo(SIGNALS)
             if info.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
                 self.reap()
-                self.stop_with_child()
-            elif self.terminal_told_child(info):
+                self.stop_if_child_stopped()
+            elif self.child_was_told(info):
                 continue
             elif info.si_signo == signal.SIGCONT:
                 self.resume()
-            elif info.si_signo in STOPS and self.forward_as[info.si_signo] != 0:
-                self.stop_for_signal(info)
+            elif info.si_signo in JOB_STOPS and self.forward_as[info.si_signo] != 0:
+                self.pass_stop_on(info)
             else:
                 self.send(info.si_signo)
         return self.leave(self.death)
 
-    def terminal_told_child(self, info: "signal.struct_siginfo") -> bool:
+    def child_was_told(self, info: "signal.struct_siginfo") -> bool:
         """Tell whether the terminal has sent a signal to the child as well as to us."""
         return (
             self.mode == SINGLE
@@ -212,7 +235,7 @@ class Init:
             say(f"{why or signal_name(number)}: {what}")
 
     def reap(self) -> None:
-        """Reap dead children, up to the command; ChildProcessError if there is none."""
+        """Reap dead children, but note the command's death; ChildProcessError: none."""
         while True:  # one SIGCHLD can stand for any number of deaths
             # WNOWAIT only looks: the command keeps its pid until leave() has used it.
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -225,14 +248,14 @@ class Init:
             self.log(f"reaped {dead.si_pid}")
 
     # === Stop and resume, as a terminal and its shell do ==============================
-    # 1. JOB: the child stops, by Ctrl-Z, say  Take the terminal, SIGTSTP our group.
-    # 2. SINGLE: the same                      SIGTSTP ourselves.
+    # 1. JOB: the child stops (Ctrl-Z, say)    Take the terminal, SIGTSTP our group.
+    # 2. SINGLE: the child stops               SIGTSTP ourselves.
     # 3. The terminal sends us a stop signal   Pass it on, SIGTSTP ourselves.
     # 4. A process sends us a stop signal      Pass it on, SIGSTOP ourselves.
-    # SIGCONT, of the shell's fg, say, ends all: resume(). SIGTSTP cannot stop PID 1 or
-    # an orphaned group: we then resume the child at once, as nobody else would.
-    def stop_with_child(self) -> None:
-        """If the child has stopped, stop too, as in 1 and 2 above."""
+    # SIGCONT, of the shell's fg, say, resumes us, and resume() the child. SIGTSTP does
+    # not stop PID 1 or an orphaned group: then nobody but we would resume the child.
+    def stop_if_child_stopped(self) -> None:
+        """Stop too if the child has stopped: 1 and 2 above."""
         if self.mode == SESSION or self.child_told_to_stop:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
@@ -241,10 +264,10 @@ class Init:
         if self.mode == JOB:
             self.pass_terminal(os.getpgrp(), giver=self.child)
             self.stop_ourselves(OUR_GROUP)
-        elif stopped.si_status in STOPS or self.at_terminal:
+        elif stopped.si_status in JOB_STOPS or self.at_terminal:
             self.stop_ourselves(os.getpid())
-            seen = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
-            if isinstance(seen, os.waitid_result):
+            awake = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
+            if isinstance(awake, os.waitid_result):
                 # fg has sent SIGCONT to our whole group, and so to the child. Take ours
                 # away: passed on, and late, it could undo the next Ctrl-Z.
                 signal.sigtimedwait([signal.SIGCONT], 0)
@@ -259,23 +282,23 @@ class Init:
         attempt(os.kill, whom, signal.SIGTSTP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # SIGCONT has resumed us and waits for run(), or a later SIGTSTP, which discards
-        # it. If neither is there, we have not stopped.
+        # If we stopped, what resumed us waits for run(): SIGCONT, or a newer SIGTSTP,
+        # which discards it. If neither is there, the kernel did not stop us.
         if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:
-            self.pass_terminal(self.child)  # without it the child could stop again
+            self.pass_terminal(self.child)  # or it could stop again, to read from it
             self.resume("nobody else could resume it")
 
     def resume(self, why: str = "") -> None:
-        """Pass SIGCONT on, and the terminal, if our group has been given that."""
+        """Resume the child; give it the terminal if our group is in the foreground."""
         self.child_told_to_stop = False
         self.pass_terminal(self.child, giver=os.getpgrp())
         self.send(signal.SIGCONT, why)
 
-    def stop_for_signal(self, info: "signal.struct_siginfo") -> None:
-        """Pass a stop signal on; stop too, as in 3 and 4 above."""
+    def pass_stop_on(self, info: "signal.struct_siginfo") -> None:
+        """Pass a stop signal on, rewritten or not, and stop too: 3 and 4 above."""
         self.send(info.si_signo)
         sent = self.forward_as[info.si_signo]
-        self.child_told_to_stop = sent in (*STOPS, signal.SIGSTOP)
+        self.child_told_to_stop = sent in (*JOB_STOPS, signal.SIGSTOP)
         if info.si_code == SI_KERNEL:
             self.stop_ourselves(os.getpid())
             return
@@ -291,8 +314,8 @@ class Init:
         self.pass_terminal(os.getpgrp(), giver=self.child)
         if self.options.grace and os.getpid() == 1:
             self.target, self.target_name = EVERYBODY, "everybody"
-        has_others = self.target != self.child
-        if has_others:
+        reaches_others = self.target != self.child
+        if reaches_others:
             self.send(signal.SIGTERM, "farewell")
         attempt(os.waitpid, self.child, 0)  # from here on its pid can be anybody's
         status, how = death.si_status, f"exited with {death.si_status}"
@@ -300,13 +323,13 @@ class Init:
             status = 128 + death.si_status
             how = f"was ended by {signal_name(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if has_others and self.options.grace:
+        if reaches_others and self.options.grace:
             self.wait_for_others()
         return status
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace  # monotonic
+        deadline = os.times().elapsed + self.options.grace  # time.monotonic()
         while True:
             has_children = not isinstance(attempt(self.reap), ChildProcessError)
             # No process gets a group's number as its pid before the group has ended.
@@ -322,35 +345,12 @@ class Init:
             # SIGCHLD tells of our children alone. For others, look every 20 ms.
             sigchld_tells = has_children and not is_group
             info = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            # (A bug of Python: if we are stopped in this call, it can be any number.)
+            # (A bug of Python: if we are stopped in this call, si_signo can be garbage.)
             if info is not None and info.si_signo in self.forward_as:
                 self.send(info.si_signo)
 
 
-# === Small functions that the phases use; main ========================================
-def attempt(call: object, *arguments: object) -> object:
-    """Return what a call returns, or its OSError: no refused call may end PID 1."""
-    assert callable(call)  # for mypy
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return error
-
-
-def say(text: str) -> None:
-    """Write one line to stderr; where that fails the line is lost."""
-    line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
-    if isinstance(attempt(os.write, 2, line), OSError):
-        # Such a failure can send us a signal, which is not meant for the command.
-        signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal, such as SIGTERM."""
-    names = (name for name, value in signal_numbers().items() if value == number)
-    return next(names, f"signal {number}")  # the C library's own have no name
-
-
+# === Rarer rules, and main ============================================================
 def execute(command: "list[str]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     ENOENT, ENOEXEC, EACCES, ENODEV, ENOTDIR = 2, 8, 13, 19, 20  # errno(3)
@@ -407,7 +407,7 @@ def undo_locale_coercion() -> None:
     _, found, rest = (b"\0" + original).partition(b"\0LC_CTYPE=")
     if found:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif original or [*os.environ][-1] == "LC_CTYPE":  # no /proc: Python's is last
+    elif original or [*os.environ][-1] == "LC_CTYPE":  # Python adds last
         del os.environ["LC_CTYPE"]
 
 
@@ -442,7 +442,7 @@ def main(argv: "list[str] | None" = None) -> int:
             status = init.run()
             return 0 if status in options.expect else status
         except (OSError, MemoryError):
-            continue  # the command runs, and we must not end: try again
+            continue  # the command needs us; run() can go on from any point
 
 
 if __name__ == "__main__":

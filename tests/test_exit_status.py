@@ -110,7 +110,11 @@ def test_bad_codes(pyinit, code):
     process = pyinit("-e", code, "--", "echo", "started")
     assert process.wait() == 2
     assert process.stdout == ""
-    assert (repr(code) in process.stderr or not code) and "usage: " in process.stderr
+    assert (
+        f"argument -e/--expect: {code}" in process.stderr
+        or repr(code) in process.stderr
+    )
+    assert "usage: " in process.stderr
 
 
 def test_main_gives_the_status():
