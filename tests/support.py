@@ -50,7 +50,7 @@ def reason(number):
 
 
 # 34 with glibc, 35 with musl: each keeps those below, from 32, for itself.
-RTMIN = int(ask("signal.SIGRTMIN"))
+RTMIN = int(ask("int(signal.SIGRTMIN)"))  # (printed by its name before Python 3.11)
 PASSED_ON = [
     number
     for number in [*range(1, 32), *range(RTMIN, signal.SIGRTMAX + 1)]
