@@ -129,10 +129,8 @@ BAD_REWRITES = [
     "0:15",
     "15:65",
     "65:15",
-    "32:15",
-    "33:15",
-    "15:32",
-    "15:33",
+    *(f"{number}:15" for number in range(32, RTMIN)),  # the C library's own
+    *(f"15:{number}" for number in range(32, RTMIN)),
     "-1:15",
     "15:-1",
     "15:+3",
