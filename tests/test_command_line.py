@@ -129,10 +129,8 @@ BAD_REWRITES = [
     "0:15",
     "15:65",
     "65:15",
-    "32:15",
-    "33:15",
-    "15:32",
-    "15:33",
+    *(f"{number}:15" for number in range(32, RTMIN)),  # the C library's own
+    *(f"15:{number}" for number in range(32, RTMIN)),
     "-1:15",
     "15:-1",
     "15:+3",
@@ -248,18 +246,34 @@ def test_without_docstrings(start):
     assert "usage: pyinit.py" in process.stdout
 
 
+# The same options, read without pyinit. What argparse raises, pyinit ends with 125 for.
+ARGPARSE_ALONE = """
+import argparse, os
+parser = argparse.ArgumentParser()
+parser.add_argument("--version", action="version", version="1")
+parser.add_argument("-e", type=int, choices=range(256))
+try:
+    parser.parse_args()
+except Exception:
+    os._exit(125)
+"""
+
+
 @pytest.mark.parametrize("option", ["--help", "--version", "--nonsense", "-e999"])
 @pytest.mark.parametrize("streams", ["full", "closed"])
 def test_output_that_cannot_be_written(start, option, streams):
     to = ">/dev/full 2>/dev/full" if streams == "full" else ">&- 2>&-"
-    process = start("sh", "-c", f'exec "$@" {to}', "sh", *PYINIT, option)
-    # Where stdout is closed, argparse has nowhere to print to, and no error.
-    written = option in ("--help", "--version")
-    # Python itself ends with 120 where it cannot write what argparse has said to stderr.
-    if streams == "full":
-        assert process.wait() == (125 if written else 120)
+    redirected = ["sh", "-c", f'exec "$@" {to}', "sh"]
+    process = start(*redirected, *PYINIT, option)
+    # argparse itself passes over it that it cannot write, or that there is nowhere to
+    # write to, in Python 3.11.7; in 3.11.2 it still raised an exception. And where only
+    # Python's own last flush fails, Python ends with 120.
+    alone = start(*redirected, *HOST, "-c", ARGPARSE_ALONE, option).wait()
+    if option in ("--help", "--version") and streams == "full":
+        assert alone == 120
+        assert process.wait() == 125  # pyinit has flushed it before
     else:
-        assert process.wait() == (0 if written else 2)
+        assert process.wait() == alone
 
 
 @pytest.mark.parametrize("file", ["dumb-init", "pyinit.py", "my-init.py"])

@@ -74,8 +74,7 @@ def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
     # Nothing tells of the end of others' children. In one second it looks fifty times,
     # fewer where the machine is slow: neither does it spin, nor sleep through the end.
     log = tmp_path / "log"
-    trace = logged(strace("-e", "trace=rt_sigtimedwait"), log)
-    trace.remove("-f")
+    trace = logged(strace("-e", "trace=rt_sigtimedwait", follow=False), log)
     stubborn = "trap '' TERM; echo up; while :; do sleep 10; done"
     program = f'sh -c "{stubborn}" & read line; exit 4'
     command = [*PYINIT, "--grace", "1", "sh", "-c", program]
@@ -153,8 +152,8 @@ def test_who_hands_the_terminal_on(terminal, tmp_path, mode):
     # In session mode the child's group gets the terminal, and gives it back. With -c
     # nobody ever does: the child is in pyinit's group, and so has it already.
     log = tmp_path / "log"
-    trace = logged(strace("-DDD", "-e", "trace=ioctl"), log)
-    trace.remove("-f")  # a command that is traced stops late, and eats what is typed
+    # A command that is traced stops late, and eats what is typed.
+    trace = logged(strace("-DDD", "-e", "trace=ioctl", follow=False), log)
     shell = terminal(tool("bash"), "--norc", "--noprofile", "--noediting", "-i")
     shell.expect(re.escape(PROMPT))
     shell.type(f"{shlex.join(trace)} {INIT} {mode} {shlex.join(ECHOES)}\n")
@@ -182,8 +181,7 @@ def test_who_hands_the_terminal_on(terminal, tmp_path, mode):
 def test_a_single_child_that_took_the_terminal_is_not_asked_for_it(terminal, tmp_path):
     # It has a group of its own, and stops where nobody could resume it but pyinit.
     log = tmp_path / "log"
-    trace = logged(strace("-DDD", "-e", "trace=ioctl,kill"), log)
-    trace.remove("-f")
+    trace = logged(strace("-DDD", "-e", "trace=ioctl,kill", follow=False), log)
     bash = [tool("bash"), "--norc", "--noprofile", "--noediting", "-i"]
     screen = terminal(*namespace(), "--", *trace, *PYINIT, "-c", *bash)
     screen.expect(re.escape(PROMPT))

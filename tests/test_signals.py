@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from support import (
@@ -15,8 +16,10 @@ from support import (
     RTMIN,
     STOPS,
     all_blocked,
+    ask,
     calls_before_pyinit,
     children,
+    field,
     only_child,
     state,
     strace,
@@ -178,16 +181,26 @@ def test_sigchld_is_not_passed_on(pyinit):
     process.expect(10)
 
 
+def blocks(pid, number):
+    """Tell whether a process blocks a signal."""
+    mask = int(field(Path(f"/proc/{pid}/status").read_text(), "SigBlk"), 16)
+    return mask >> (number - 1) & 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
 def test_between_fork_and_exec(start, number, mode):
-    # The child is held at the door of setsid; with -c, of its execve.
+    # The child is held at the door of setsid; with -c, of its second execve, for the
+    # second directory of PATH: the signal comes then or shortly before.
     call = "execve" if mode else "setsid"
     rule = f"inject={call}:delay_enter=1000000:when={1 if call == 'setsid' else 2}"
     trace = strace("-e", f"trace={call}", "-e", rule)
-    process = start(*trace, *PYINIT, *mode, "sh", "-c", "sleep 60")
+    env = {**os.environ, "PATH": f"/no/such/directory:{os.environ['PATH']}"}
+    process = start(*trace, *PYINIT, *mode, "sh", "-c", "sleep 60", env=env)
     init = traced(process)
     child = only_child(init)
+    if mode:
+        until(lambda: not blocks(child, number), "the child has the command's mask")
     os.kill(init, number)
     assert process.wait() == 128 + number
     assert not state(child)
@@ -335,8 +348,9 @@ def test_a_broken_stderr_sends_the_command_nothing(start):
 
 def test_an_interrupt_during_the_first_import(start):
     # Python's own handler is in force until signals are blocked: no traceback of it.
-    calls = "stat,newfstatat,openat"
-    trace = strace("-P", signal.__file__, "-e", f"trace={calls}")
+    # It is the file of pyinit's interpreter, and musl opens by open(2).
+    calls = "stat,newfstatat,open,openat"
+    trace = strace("-P", ask("signal.__file__"), "-e", f"trace={calls}")
     trace += ["-e", f"inject={calls}:delay_enter=2000000:when=1"]
     process = start(*trace, *PYINIT, "sleep", "60")
     init = traced(process)

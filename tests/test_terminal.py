@@ -573,8 +573,12 @@ def test_a_signal_while_suspended(shell):
 def test_ctrl_z_stops_the_whole_pipeline(shell):
     shell.type(f"{INIT} {shlex.join(ECHOES)} | cat\n")
     shell.expect("up\n")
+    command = only_child(shell.foreground())  # the first of a pipeline leads its group
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
+    # Its session is not the terminal's, which does not keep it from reading: it can still
+    # take what is typed while the stop is on its way to it.
+    until_state(command, "T")
     shell.type("fg\n")
     shell.expect("pyinit.*\n")
     shell.type("hello\n")
