@@ -115,8 +115,8 @@ def signal_numbers() -> "dict[str, int]":
 
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM."""
-    names = (name for name, value in signal_numbers().items() if value == number)
-    return next(names, f"signal {number}")  # the C library's own have no name
+    names = [name for name, value in signal_numbers().items() if value == number]
+    return names[0] if names else f"signal {number}"  # the C library's own have none
 
 
 # === Start the command, in one of three modes =========================================
@@ -140,8 +140,7 @@ class Init:
         self.mode = JOB if self.at_terminal and os.isatty(1) else SESSION
         if options.single_child:
             self.mode = SINGLE
-        # For each signal that can come, what it is forwarded as: 0 drops it.
-        self.forward_as = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}
+        self.forward_as = {n: n for n in SIGNALS if n not in NOT_PASSED_ON}  # 0: drop
         if self.mode != SINGLE:
             # JOB_STOPS stop nobody in a group without a shell, as in its own session.
             self.forward_as.update(dict.fromkeys(JOB_STOPS, signal.SIGSTOP))
@@ -161,7 +160,7 @@ class Init:
             signal.signal(number, signal.SIG_DFL)
         # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
         sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        attempt(self.reap)  # zombies of the program that became us by exec(2)
+        attempt(self.reap)  # (PyPy, which has no waitid, fails here)
         self.child = os.fork()
         if self.child != 0:
             self.target, self.target_name = -self.child, f"group {self.child}"
@@ -195,6 +194,7 @@ class Init:
         os.closerange(3, 65536)  # and no pipe open that the command has closed
         orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
         self.log(f"{self.child} runs {self.options.command[0]}; orphans are {orphans}")
+        attempt(self.reap)  # zombies from before exec(2), or from before an error
         while self.death is None:
             info = signal.sigwaitinfo(SIGNALS)
             if info.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
@@ -331,22 +331,22 @@ class Init:
         """Reap and pass signals on while the target exists; after the grace kill it."""
         deadline = os.times().elapsed + self.options.grace  # time.monotonic()
         while True:
-            has_children = not isinstance(attempt(self.reap), ChildProcessError)
-            # No process gets a group's number as its pid before the group has ended.
-            is_group = self.target != EVERYBODY
-            reused = is_group and attempt(os.kill, -self.target, 0) is None
-            gone = isinstance(attempt(os.kill, self.target, 0), ProcessLookupError)
-            if reused or gone:
+            is_over = os.times().elapsed >= deadline  # before we look who is there
+            attempt(self.reap)
+            if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
                 return
-            rest = deadline - os.times().elapsed
-            if rest <= 0:
+            # No process gets a group's number as its pid before the group has ended.
+            if self.target != EVERYBODY and attempt(os.kill, -self.target, 0) is None:
+                return
+            if is_over:
                 self.send(signal.SIGKILL, "grace is over")
                 return
-            # SIGCHLD tells of our children alone. For others, look every 20 ms.
-            sigchld_tells = has_children and not is_group
-            info = signal.sigtimedwait(SIGNALS, rest if sigchld_tells else 0.02)
-            # (A bug of Python: if we are stopped in this call, si_signo can be garbage.)
-            if info is not None and info.si_signo in self.forward_as:
+            info = signal.sigtimedwait(SIGNALS, 0)
+            if info is None:
+                # SIGCHLD tells of our children alone: look for others every 20 ms. (Its
+                # result is no use: Python repeats old signals if it is stopped here.)
+                signal.sigtimedwait([signal.SIGCHLD], 0.02)
+            elif info.si_signo != signal.SIGCHLD:
                 self.send(info.si_signo)
 
 

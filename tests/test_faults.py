@@ -68,7 +68,7 @@ def check(outcomes):
     outcomes = [*outcomes]
     # Without memory at the very moment in which a Ctrl-Z is answered, the command stays
     # stopped until the next SIGCONT: known, and not worth a line of pyinit's.
-    known = "injected: ['suspend, line"
+    known = "injected: ['stop_ourselves, line"
     wrong = [text for _, _, text in outcomes if text and known not in text]
     assert not wrong, f"{len(wrong)} of {len(outcomes)}:\n\n" + "\n\n".join(wrong[:20])
     missed = [case for case, outcome, _ in outcomes if outcome == "not reached"]

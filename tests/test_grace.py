@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import signal
+import time
 
 import pytest
 from support import (
@@ -301,22 +302,28 @@ def test_term_then_grace(pid1):
     assert process.wait() == 143
 
 
-def test_the_wait_is_not_polled_as_pid_1(start):
-    # Children tell by SIGCHLD when they end; two seconds of grace cost few calls.
-    log = f"/tmp/pyinit-strace-{os.getpid()}"
-    trace = strace("-e", "trace=rt_sigtimedwait")
-    trace[trace.index("/dev/null")] = log
-    stubborn = STUBBORN.replace("sleep 0.1", "sleep 10")
-    command = [*namespace(), *PYINIT, "--grace", "2", "sh", "-c", stubborn + WAIT]
-    try:
-        process = start(*trace, *command, stdin=-1)
-        process.expect("up")
-        let_go(process)
-        assert process.wait() == 4
-        with open(log) as file:
-            assert len(file.readlines()) < 12
-    finally:
-        os.unlink(log)
+def test_a_stop_during_grace_repeats_no_signal(pyinit):
+    # CPython's sigtimedwait, stopped in its sleep and resumed when its time is over,
+    # returns what it returned the time before.
+    ignore = 'trap "" TERM USR1; echo up; while :; do sleep 0.1; done'
+    command = ["sh", "-c", f"({ignore}) & {WAIT}"]
+    process = pyinit("--grace", "30", "-v", *command, stdin=-1)
+    process.expect("up")
+    let_go(process)
+    process.until_stderr("exited with 4")
+    os.kill(process.pid, signal.SIGUSR1)
+    process.until_stderr("SIGUSR1: sent")
+    for _ in range(5):
+        os.kill(process.pid, signal.SIGSTOP)
+        until(lambda: state(process.pid) == "T", "stopped")
+        time.sleep(0.1)  # more than pyinit's own sleep: that its time is over by then
+        os.kill(process.pid, signal.SIGCONT)
+        process.until_stderr("SIGCONT: sent")
+        process.err = process.err.replace(b"SIGCONT: sent", b"SIGCONT: went")
+    os.kill(process.pid, signal.SIGHUP)
+    assert process.wait() == 4
+    sent = [line.split()[1] for line in process.stderr.splitlines() if "group" in line]
+    assert sent == ["farewell:", "SIGUSR1:", *["SIGCONT:"] * 5, "SIGHUP:"]
 
 
 BAD = ["-1", "-0.5", "nan", "NaN", "inf", "-inf", "infinity", "1e400", "9" * 400]
