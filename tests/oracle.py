@@ -97,8 +97,9 @@ NORMALISED = [
         "=148",
     ),
     (
-        "of two jobs that stop at once, current is the one that the shell hears of last",
-        r"^(\[\d+\]) *[+-]",
+        "which job is current: of two that stop at once, the one that the shell hears of "
+        "last; and dash says now and then of none",
+        r"^(\W*\[\d+\]) *[+-]",
         r"\1",
     ),
     ("columns", r" +", " "),
