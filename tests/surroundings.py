@@ -137,6 +137,7 @@ def locales():
             name = f"{variable.decode()}={value.decode()}"
             env = {b"FIRST": b"1", variable: value, b"LAST": b"1"}
             yield Surrounding(name, {**C_LOCALE, **env})
+    yield Surrounding("LC_CTYPE=C first", {b"LC_CTYPE": b"C", **C_LOCALE})
     last = {b"LANG": b"C", b"LC_CTYPE": b"C.UTF-8"}
     yield Surrounding("LC_CTYPE=C.UTF-8 last", {**C_LOCALE, **last})
 

@@ -131,6 +131,10 @@ def test_a_script_without_an_interpreter_line(start, tmp_path):
     process = start(*PYINIT, "script", "x", env={"PATH": f"/nonexistent:{tmp_path}"})
     process.expect(f"{script} x")
     assert process.wait() == 6
+    script.write_text("tr '\\0' '|' </proc/$$/cmdline; echo\n")
+    process = start(*PYINIT, script, "x")
+    process.expect(f"/bin/sh|{script}|x|")
+    assert process.wait() == 0
 
 
 def test_an_executable_that_may_not_be_read(start, public):

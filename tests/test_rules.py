@@ -249,3 +249,14 @@ def test_a_stop_in_a_pipeline_is_the_commands_own_affair(terminal):
 def pending(pid):
     """Return the signals that wait for a process, as a number; 0 for none."""
     return int(field(Path(f"/proc/{pid}/status").read_text(), "ShdPnd"), 16)
+
+
+def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
+    # Before the options are known, in one line, and without a traceback.
+    (tmp_path / "argparse.py").write_text("raise ValueError('no\\nsense')")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    program += PYINIT_FILE.read_text()
+    process = start(PYINIT[0], "-IS", "-c", program, "echo", "started")
+    assert process.wait() == 125
+    assert process.stdout == ""
+    assert process.stderr == "[pyinit] cannot start: ValueError('no\\nsense')\n"
