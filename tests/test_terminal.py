@@ -588,7 +588,8 @@ def test_ctrl_z_stops_the_whole_pipeline(shell):
 
 
 def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
-    shell.type(f"sh -c '{INIT} sh -c \"echo up; exec sleep 100\"; echo after'\n")
+    script = f'{INIT} sh -c "echo up; exec sleep 100"; echo after'
+    shell.type(f"sh -c {shlex.quote(script)}\n")
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
