@@ -13,6 +13,7 @@ from support import (
     PYINIT,
     PYTHON,
     as_user,
+    need_proc,
     public_directory,
     reason,
     tool,
@@ -70,6 +71,7 @@ def test_negative_control_a_naive_parent_differs(probe, all_surroundings, scratc
 
 
 def test_that_an_ignored_sigpipe_cannot_be_told():
+    need_proc()
     # Python itself ignores SIGPIPE and SIGXFSZ before it runs any code, and keeps no
     # record of what they were: the command gets both at the default.
     show = "import os, signal; print(signal.getsignal(13), open('/proc/self/status').read())"
