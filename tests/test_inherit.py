@@ -13,6 +13,7 @@ from support import (
     PYINIT,
     PYTHON,
     as_user,
+    need,
     need_proc,
     public_directory,
     reason,
@@ -48,6 +49,8 @@ def test_nothing_differs(name, mode, probe, all_surroundings, scratch):
     surrounding = all_surroundings[name]
     if surrounding.root and os.getuid():
         pytest.skip("only root can set this up")
+    if "--mount" in surrounding.prefix:
+        need(*surrounding.prefix, "true")  # root in a container may not
     report = scratch / "report"
     direct = surroundings.look(surrounding, probe, [], report)
     assert direct[-1].startswith("tty "), direct  # the probe has run, and to its end
