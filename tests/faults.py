@@ -22,7 +22,6 @@ import concurrent.futures
 import contextlib
 import functools
 import os
-import pty
 import re
 import resource
 import signal
@@ -42,6 +41,7 @@ from support import (
     children,
     field,
     namespace,
+    open_terminal,
     state,
     strace,
     tool,
@@ -309,7 +309,7 @@ class Run:
             words += [str(read), str(write)]
         kwargs = {"stdout": subprocess.DEVNULL, "pass_fds": theirs}
         if self.tty:
-            self.master, slave = pty.openpty()
+            self.master, slave = open_terminal()
             os.set_blocking(self.master, False)
             kwargs.update(stdin=slave, stdout=slave)
             ours.append(self.master)

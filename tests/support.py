@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import functools
 import os
+import pty
 import re
 import select
 import shlex
@@ -63,6 +64,7 @@ class Process:
     """A started program: its lines, its end, and all that it was in one failure."""
 
     def __init__(self, argv, env=None, **kwargs):
+        need_proc()
         self.argv = [os.fspath(word) for word in argv]
         self.run = str(uuid.uuid4())
         env = {**(os.environ if env is None else env), MARKER: self.run}
@@ -332,6 +334,23 @@ def mounted(command):
     unshare = [tool("unshare"), "--mount", "sh", "-c", command + ' && exec "$@"', "sh"]
     need(*unshare, "true")
     return unshare
+
+
+def need_proc():
+    """Skip where /proc is not mounted, as in a bare chroot.
+
+    What a test starts could not be looked at there, nor could all of it be ended.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        pytest.skip("/proc is not mounted: a test could not find its processes")
+
+
+def open_terminal():
+    """Open a pseudo-terminal; or skip, as in a chroot without /dev/pts."""
+    try:
+        return pty.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo-terminal can be opened: {error}")
 
 
 def need(*words):

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from support import ROOT
+from support import ROOT, need_proc
 
 SMALL = ["--starts=1", "--signals=20", "--growth=100", "--orphans=20", "--backlog=200"]
 SMALL += ["--rounds=1", "--containers=0", f"--python={sys.executable}"]
@@ -22,6 +22,7 @@ def bench(*words):
 
 
 def test_the_benchmark_prints_one_table():
+    need_proc()
     result = bench("--markdown", *SMALL, *PEERS)
     errors = result.stderr.decode()
     assert result.returncode == 0, errors

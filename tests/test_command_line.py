@@ -5,7 +5,17 @@ import signal
 import subprocess
 
 import pytest
-from support import HOST, PASSED_ON, PYINIT, PYINIT_FILE, PYTHON, ROOT, RTMIN, tool
+from support import (
+    HOST,
+    PASSED_ON,
+    PYINIT,
+    PYINIT_FILE,
+    PYTHON,
+    ROOT,
+    RTMIN,
+    need_proc,
+    tool,
+)
 
 SHOW = [*PYTHON, "-c", "import sys; print(sys.argv[1:])"]
 
@@ -301,6 +311,7 @@ def test_importing_has_no_effect():
 
 
 def test_a_hosts_mask_at_the_time_of_the_call():
+    need_proc()
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import os, pyinit, signal\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"

@@ -13,6 +13,8 @@ from support import (
     PYINIT,
     PYTHON,
     as_user,
+    need,
+    need_proc,
     public_directory,
     reason,
     tool,
@@ -47,6 +49,8 @@ def test_nothing_differs(name, mode, probe, all_surroundings, scratch):
     surrounding = all_surroundings[name]
     if surrounding.root and os.getuid():
         pytest.skip("only root can set this up")
+    if "--mount" in surrounding.prefix:
+        need(*surrounding.prefix, "true")  # root in a container may not
     report = scratch / "report"
     direct = surroundings.look(surrounding, probe, [], report)
     assert direct[-1].startswith("tty "), direct  # the probe has run, and to its end
@@ -70,6 +74,7 @@ def test_negative_control_a_naive_parent_differs(probe, all_surroundings, scratc
 
 
 def test_that_an_ignored_sigpipe_cannot_be_told():
+    need_proc()
     # Python itself ignores SIGPIPE and SIGXFSZ before it runs any code, and keeps no
     # record of what they were: the command gets both at the default.
     show = "import os, signal; print(signal.getsignal(13), open('/proc/self/status').read())"

@@ -9,7 +9,7 @@ import shlex
 
 import oracle
 import pytest
-from support import PROGRAMS, PYINIT, PYTHON, namespace, tool
+from support import PROGRAMS, PYINIT, PYTHON, namespace, open_terminal, tool
 
 COUNT = int(
     os.environ.get("PYINIT_ORACLE") or (os.environ.get("PYINIT_FULL") and 100) or 10
@@ -19,8 +19,10 @@ SEED = os.environ.get("PYINIT_SEED", "1")
 
 @pytest.fixture(autouse=True)
 def _tools():
-    """Skip where there is no namespace, or not all of the shells."""
+    """Skip where there is no namespace or terminal, or not all of the shells."""
     namespace()
+    for end in open_terminal():  # as the oracle does
+        os.close(end)
     for shell in oracle.SHELLS.values():
         tool(shell[0])
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from support import PYINIT, PYINIT_FILE, ROOT, strace
+from support import PYINIT, PYINIT_FILE, ROOT, strace, tool
 
 SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
@@ -84,10 +84,13 @@ def test_the_licence_is_named_near_the_top():
 
 def test_the_top_level_holds_what_it_should():
     listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [tool("git"), "ls-files"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     if listed.returncode:
-        pytest.skip("not a git checkout: " + listed.stderr.decode().strip())
+        pytest.skip("git ls-files: " + listed.stderr.decode().strip())
     names = {name.partition("/")[0] for name in listed.stdout.decode().splitlines()}
     plain = {name for name in names if not name.startswith(".")}
     expected = {"pyinit.py", "tests", "Dockerfile.example", "README.md", "LICENSE"}

@@ -8,7 +8,6 @@ shell: it is a job of an interactive bash
 
 import fcntl
 import os
-import pty
 import re
 import select
 import shlex
@@ -31,6 +30,7 @@ from support import (
     monotonic,
     namespace,
     only_child,
+    open_terminal,
     state,
     strace,
     tool,
@@ -47,7 +47,7 @@ class Terminal:
     """A pseudo-terminal, and the program that has it as its controlling terminal."""
 
     def __init__(self, *argv, ours=True):
-        self.master, slave = pty.openpty()
+        self.master, slave = open_terminal()
         attributes = termios.tcgetattr(slave)
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
@@ -588,7 +588,8 @@ def test_ctrl_z_stops_the_whole_pipeline(shell):
 
 
 def test_ctrl_z_stops_a_script_that_runs_pyinit(shell):
-    shell.type(f"sh -c '{INIT} sh -c \"echo up; exec sleep 100\"; echo after'\n")
+    script = f'{INIT} sh -c "echo up; exec sleep 100"; echo after'
+    shell.type(f"sh -c {shlex.quote(script)}\n")
     shell.expect("up\n")
     shell.type("\x1a")
     shell.expect("Stopped", re.escape(PROMPT))
