@@ -29,9 +29,9 @@ except Exception as error:
 
 __version__ = "1.1.0"
 NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
-JOB_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # which a terminal sends
+JOB_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # what a terminal stops by
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *JOB_STOPS)
-SI_KERNEL = 128  # sigaction(2): the si_code of a signal that no process has sent
+SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # for kill(2): if we are PID 1, all other processes of the container
 OUR_GROUP = 0  # for kill(2), too
 
@@ -120,8 +120,8 @@ def signal_name(number: int) -> str:
 
 
 # === Start the command, in one of three modes =========================================
-# JOB      stdin is our terminal, and stdout is one. The child leads a group of its own
-#          in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
+# JOB      stdin is our terminal, and stdout is a terminal. The child leads a group of its
+#          own in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
 # SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
 #          us: child_was_told() keeps us from passing them on.
 # SESSION  All else. The child leads a session of its own, which has no terminal, even
@@ -145,7 +145,7 @@ class Init:
             # JOB_STOPS stop nobody in a group without a shell, as in its own session.
             self.forward_as.update(dict.fromkeys(JOB_STOPS, signal.SIGSTOP))
         self.forward_as.update(options.rewrite)  # pairs (N, M)
-        self.child = 0  # its pid; but for SINGLE also the number of its group
+        self.child = 0  # its pid and, but in SINGLE, its group's number
         self.death: os.waitid_result | None = None  # of the child, once it has died
         self.target, self.target_name = 0, ""  # whom kill(2) signals; its name for -v
         self.child_told_to_stop = False  # by us, with no SIGCONT since
@@ -180,7 +180,7 @@ class Init:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             execute(self.options.command)
         except Exception as error:
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # or SIGPIPE ends say()
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() may raise SIGPIPE
             reason = getattr(error, "strerror", None) or error
             say(f"{self.options.command[0]}: {reason}")
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
@@ -252,8 +252,8 @@ class Init:
     # 2. SINGLE: the child stops               SIGTSTP ourselves.
     # 3. The terminal sends us a stop signal   Pass it on, SIGTSTP ourselves.
     # 4. A process sends us a stop signal      Pass it on, SIGSTOP ourselves.
-    # SIGCONT, of the shell's fg, say, resumes us, and resume() the child. SIGTSTP does
-    # not stop PID 1 or an orphaned group: then nobody but we would resume the child.
+    # SIGCONT, which the shell's fg sends, resumes us; then resume() resumes the child.
+    # SIGTSTP cannot stop PID 1 or an orphaned group: only we will resume the child then.
     def stop_if_child_stopped(self) -> None:
         """Stop too if the child has stopped: 1 and 2 above."""
         if self.mode == SESSION or self.child_told_to_stop:
@@ -283,9 +283,9 @@ class Init:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
         # If we stopped, what resumed us waits for run(): SIGCONT, or a newer SIGTSTP,
-        # which discards it. If neither is there, the kernel did not stop us.
+        # which discards SIGCONT. If neither is there, the kernel did not stop us.
         if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:
-            self.pass_terminal(self.child)  # or it could stop again, to read from it
+            self.pass_terminal(self.child)  # else it stops again if it wants to read
             self.resume("nobody else could resume it")
 
     def resume(self, why: str = "") -> None:
@@ -329,7 +329,7 @@ class Init:
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace  # time.monotonic()
+        deadline = os.times().elapsed + self.options.grace  # as time.monotonic()
         while True:
             is_over = os.times().elapsed >= deadline  # before we look who is there
             attempt(self.reap)
@@ -431,7 +431,7 @@ def main(argv: "list[str] | None" = None) -> int:
         if not options.command:
             parser.error("no command given")
         if would_start_us_again(options.command[0]):
-            options.command.insert(0, "/bin/sh")  # to sh the first line is a comment
+            options.command.insert(0, "/bin/sh")  # sh ignores the first line
         init = Init(options)
         init.start(mask)
     except Exception as error:
