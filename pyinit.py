@@ -120,8 +120,8 @@ def signal_name(number: int) -> str:
 
 
 # === Start the command, in one of three modes =========================================
-# JOB      stdin is our terminal, and stdout is a terminal. The child leads a group of its
-#          own in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
+# JOB      stdin is our terminal, and stdout is a terminal. The child leads a group of
+#          its own in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
 # SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
 #          us: child_was_told() keeps us from passing them on.
 # SESSION  All else. The child leads a session of its own, which has no terminal, even
@@ -253,7 +253,7 @@ class Init:
     # 3. The terminal sends us a stop signal   Pass it on, SIGTSTP ourselves.
     # 4. A process sends us a stop signal      Pass it on, SIGSTOP ourselves.
     # SIGCONT, which the shell's fg sends, resumes us; then resume() resumes the child.
-    # SIGTSTP cannot stop PID 1 or an orphaned group: only we will resume the child then.
+    # SIGTSTP cannot stop PID 1 or an orphaned group: only we can resume the child then.
     def stop_if_child_stopped(self) -> None:
         """Stop too if the child has stopped: 1 and 2 above."""
         if self.mode == SESSION or self.child_told_to_stop:
