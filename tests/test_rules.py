@@ -260,3 +260,16 @@ def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
     assert process.wait() == 125
     assert process.stdout == ""
     assert process.stderr == "[pyinit] cannot start: ValueError('no\\nsense')\n"
+
+
+def test_a_line_that_cannot_be_written_is_no_signal_for_the_command(start, tmp_path):
+    # A file at its limit answers a write with SIGXFSZ, to pyinit: it is not passed on.
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@" 2>"$0"', tmp_path / "log"]
+    process = start(*words, *PYINIT, "-v", *REPORTER, "7")
+    assert process.line().startswith("ready ")
+    os.kill(process.pid, signal.SIGUSR2)
+    process.expect("12")
+    os.kill(process.pid, signal.SIGTERM)
+    process.expect("15")
+    assert process.wait() == 7
+    assert "25" not in process.stdout.split()
