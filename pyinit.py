@@ -32,8 +32,7 @@ NOT_PASSED_ON = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 JOB_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # what a terminal stops by
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *JOB_STOPS)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
-EVERYBODY = -1  # for kill(2): if we are PID 1, all other processes of the container
-OUR_GROUP = 0  # for kill(2), too
+EVERYBODY, OUR_GROUP = -1, 0  # for kill(2); PID 1's everybody is the container
 
 
 def attempt(call: object, *arguments: object) -> object:
@@ -82,21 +81,21 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-c", "--single-child", action="store_true", help=HELP["c"])
     add("-r", "--rewrite", metavar="N:M", type=pair, action="append", help=HELP["r"])
-    add("-e", "--expect", metavar="CODE", type=int, action="append", help=HELP["e"])
-    add("--grace", metavar="SECONDS", type=float, help=HELP["g"])
+    add("-e", "--expect", metavar="CODE", action="append", help=HELP["e"])
+    add("--grace", metavar="SECONDS", help=HELP["g"])
     add("-v", "--verbose", action="store_true", help=HELP["v"])
     add("-V", "--version", action="version", version="pyinit " + __version__)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.set_defaults(rewrite=[], expect=[], grace=0.0)
+    parser.set_defaults(rewrite=[], expect=[], grace="0")
     parser.set_defaults(single_child=os.environ.get("DUMB_INIT_SETSID") == "0")
     parser.set_defaults(verbose=os.environ.get("DUMB_INIT_DEBUG") == "1")
     return parser
 
 
 def pair(text: str) -> "tuple[int, int]":
-    """Return (N, M) for the N:M of --rewrite, or ArgumentTypeError: wrong usage."""
+    """Return (N, M) for the N:M of --rewrite, in ASCII letters; ArgumentTypeError."""
     numbers = {"0": 0, **signal_numbers()}
-    source, _, target = text.upper().partition(":")
+    source, _, target = os.fsdecode(os.fsencode(text).upper()).partition(":")
     if {source, target} - set(numbers) or numbers[source] in (0, *NOT_PASSED_ON):
         reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
         raise argparse.ArgumentTypeError(reason)
@@ -314,8 +313,7 @@ class Init:
         self.pass_terminal(os.getpgrp(), giver=self.child)
         if self.options.grace and os.getpid() == 1:
             self.target, self.target_name = EVERYBODY, "everybody"
-        reaches_others = self.target != self.child
-        if reaches_others:
+        if self.target != self.child:
             self.send(signal.SIGTERM, "farewell")
         attempt(os.waitpid, self.child, 0)  # from here on its pid can be anybody's
         status, how = death.si_status, f"exited with {death.si_status}"
@@ -323,7 +321,7 @@ class Init:
             status = 128 + death.si_status
             how = f"was ended by {signal_name(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if reaches_others and self.options.grace:
+        if self.options.grace and self.target != self.child:
             self.wait_for_others()
         return status
 
@@ -422,10 +420,12 @@ def main(argv: "list[str] | None" = None) -> int:
             options = parser.parse_args(argv)
         finally:
             print(end="", flush=True)  # help that cannot be written: OSError
-        if set(options.expect) - set(range(256)):
-            parser.error(f"argument -e/--expect: {options.expect} is not from 0 to 255")
-        if not 0 <= options.grace <= 1000000:
-            parser.error(f"argument --grace: {options.grace} is not from 0 to 1000000")
+        if set(options.expect) - set(map(str, range(256))):
+            parser.error(f"argument -e/--expect: {options.expect} is not 0 to 255")
+        digits = os.fsencode(options.grace).replace(b".", b"", 1)
+        if not digits.isdigit() or float(options.grace) > 1000000:
+            parser.error(f"argument --grace: {options.grace!r} is not 0 to 1000000")
+        options.grace = float(options.grace)
         if options.command[:1] == ["--"]:
             del options.command[0]
         if not options.command:
@@ -440,7 +440,7 @@ def main(argv: "list[str] | None" = None) -> int:
     while True:
         try:
             status = init.run()
-            return 0 if status in options.expect else status
+            return 0 if str(status) in options.expect else status
         except (OSError, MemoryError):
             continue  # the command needs us; run() can go on from any point
 

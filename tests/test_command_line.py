@@ -180,7 +180,9 @@ BAD_REWRITES = [
     "\u0661\u0665:3",  # Arabic digits
     "\uff11\uff15:3",  # full width
     "15:\u00b2",
+    "\u017figterm:15",  # a long s, whose upper case is S
     "S\u0130GTERM:15",
+    "TERM:QU\u0131T",
     "\udcff:15",
     "9" * 5000 + ":15",
     "TERM:" + "1" * 100,

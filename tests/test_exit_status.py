@@ -105,14 +105,14 @@ def test_expect_a_signal(pyinit):
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize("code", ["256", "-1", "", "x", "1.0", "1e2"])
+@pytest.mark.parametrize(
+    "code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
+)
 def test_bad_codes(pyinit, code):
     process = pyinit("-e", code, "--", "echo", "started")
     assert process.wait() == 2
     assert process.stdout == ""
-    assert "argument -e/--expect: " in process.stderr
-    assert repr(code) in process.stderr or f"[{code}]" in process.stderr
-    assert "usage: " in process.stderr
+    assert (repr(code) in process.stderr or not code) and "usage: " in process.stderr
 
 
 def test_main_gives_the_status():

@@ -341,16 +341,21 @@ def test_a_stop_during_grace_repeats_no_signal(pyinit):
     assert sent == ["farewell:", "SIGUSR1:", *["SIGCONT:"] * 5, "SIGHUP:"]
 
 
-BAD = ["-1", "-0.5", "nan", "NaN", "inf", "-inf", "infinity", "1e400", "9" * 400]
+BAD = ["-1", "-0.5", "nan", "NaN", "inf", "-inf", "infinity", "1e3", "1e400", "9" * 400]
 BAD += [
     "",
     " ",
     "x",
     "1s",
     "1,5",
+    " 1",
+    "1 ",
+    "+1",
+    "1_0",
     "0x1",
     "1.2.3",
     ".",
+    "٣",
     "1000001",
 ]
 
@@ -363,13 +368,12 @@ def test_bad_graces(pyinit, text, joined):
     assert process.wait() == 2
     assert process.stdout == ""
     if joined or not text.startswith("-i"):  # that alone is an option to argparse
-        assert "argument --grace: " in process.stderr
-        assert any(word in process.stderr for word in (repr(text), "to 1000000"))
+        assert ascii(text)[1:-1] in process.stderr or text in process.stderr
     assert "usage: " in process.stderr and "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "0.0", "0.25", "1", ".5", "2.", "007", "1e3", "1000000"]
+    "text", ["0", "0.0", "0.25", "1", ".5", "2.", "007", "1000000"]
 )
 def test_good_graces(pyinit, text):
     assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4
