@@ -224,8 +224,8 @@ def test_every_spelling_of_every_signal():
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import pyinit\n"
         f"for number, text in {spellings!r}:\n"
-        "    assert pyinit.pair(text + ':0') == (number, 0), text\n"
-        "    assert pyinit.pair('1:' + text) == (1, number), text\n"
+        "    assert pyinit.rewrite(text + ':0') == (number, 0), text\n"
+        "    assert pyinit.rewrite('1:' + text) == (1, number), text\n"
     )
     subprocess.run([*HOST, "-c", program], check=True)
 

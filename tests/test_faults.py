@@ -7,6 +7,7 @@ PYINIT_FAULTS=N tries N cases of each mode instead, and PYINIT_FAULTS_WORKERS (4
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -18,8 +19,10 @@ import pytest
 from faults import MODES, Run
 from support import (
     PYINIT,
+    PYINIT_FILE,
     PYTHON,
     REPORTER,
+    ROOT,
     as_user,
     namespace,
     only_child,
@@ -68,7 +71,7 @@ def check(outcomes):
     outcomes = [*outcomes]
     # Without memory at the very moment in which a Ctrl-Z is answered, the command stays
     # stopped until the next SIGCONT: known, and not worth a line of pyinit's.
-    known = "injected: ['stop_ourselves, line"
+    known = "injected: ['stop_us, line"
     wrong = [text for _, _, text in outcomes if text and known not in text]
     assert not wrong, f"{len(wrong)} of {len(outcomes)}:\n\n" + "\n\n".join(wrong[:20])
     missed = [case for case, outcome, _ in outcomes if outcome == "not reached"]
@@ -176,6 +179,33 @@ def test_python_has_no_memory(name, who):
         n += some * step
     assert outcomes
     check(outcomes)
+
+
+def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_path):
+    # Once it is reaped, its pid and its group's number can be others'. Without memory in
+    # any call that leave() makes, too: main() calls run() again then.
+    mark, log = tmp_path / "mark", tmp_path / "log"
+    nomemory = str(ROOT / "tests/programs/nomemory.py")
+    trace = strace("-e", "trace=kill,wait4", "-e", "signal=none")
+    trace[trace.index("/dev/null")] = str(log)
+    for n in range(1, 100):
+        mark.write_text("")
+        words = [*PYTHON, nomemory, str(n), "leave", mark, PYINIT_FILE]
+        words += ["sh", "-c", "exit 7"]
+        process = start(*namespace(), "--", *trace, *words)
+        assert process.wait() == 7
+        calls = re.findall(r"(kill|wait4)\((-?\d+), (\w+)", log.read_text())
+        farewell = [call for call in calls if call[0] == "kill"]
+        assert len(farewell) == 1, (mark.read_text(), calls)
+        group = farewell[0][1]
+        assert group[0] == "-" and farewell[0][2] == "SIGTERM"
+        before = calls[: calls.index(farewell[0])]
+        assert ("wait4", group[1:]) not in [call[:2] for call in before], (
+            mark.read_text()
+        )
+        if not mark.read_text():
+            break
+    assert 5 < n < 99
 
 
 # --- A /proc that is no procfs ------------------------------------------------------

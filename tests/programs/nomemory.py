@@ -3,8 +3,9 @@
 Usage: nomemory.py N WHO MARK pyinit.py [word …]. The Nth call of a function, Python's or C's,
 that pyinit.py makes raises MemoryError. WHO says from when on they are counted: "before"
 from the moment when signals are blocked (in functions alone), "pyinit" from fork on, "child"
-in the forked child. The file MARK then has the place. If there is no Nth call, nothing is
-raised and MARK stays as it is. os._exit() is left out: it allocates nothing.
+in the forked child; the name of a function: in that, from fork on. The file MARK then has
+the place. If there is no Nth call, nothing is raised and MARK stays as it is. os._exit() is
+left out: it allocates nothing.
 """
 
 import os
@@ -25,7 +26,11 @@ def fork():
 
 def counts(code):
     """Tell whether a call from this code is one of those asked for."""
-    if code.co_filename != path or state["part"] != who:
+    if code.co_filename != path:
+        return False
+    if who not in ("before", "pyinit", "child"):
+        return state["part"] == "pyinit" and code.co_name == who
+    if state["part"] != who:
         return False
     if who != "before":
         return True
