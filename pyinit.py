@@ -16,8 +16,8 @@ try:
 
     REAL_TIME = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
     SIGNALS = (*range(1, 32), *REAL_TIME)  # in between are the C library's own
-    if __name__ == "__main__":  # if we are imported, nothing is blocked before main()
-        command_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if __name__ == "__main__":  # if we are imported, main() blocks them
+        mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     import argparse
     import os
 
@@ -132,44 +132,44 @@ class Init:
             self.mode = SINGLE
         self.forward_as = {n: n for n in SIGNALS}  # what is sent for each; 0: nothing
         if self.mode != SINGLE:
-            # The kernel drops TTY_STOPS in a group that has no shell, an orphaned one.
+            # A group without a shell (POSIX: orphaned) is not stopped by TTY_STOPS.
             self.forward_as.update(dict.fromkeys(TTY_STOPS, signal.SIGSTOP))
         self.forward_as.update(options.rewrite or [])  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
         self.child_told_to_stop = False  # by a signal that we sent; no SIGCONT since
-        self.death: os.waitid_result | None = None  # of the child, once it has died
+        self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.child_reaped = False  # if True, its pid can be another process's
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command, with that signal mask; or OSError."""
         # Python has a handler (a callable) for SIGINT, and ignores SIGPIPE and SIGXFSZ.
-        # The command is not to inherit that, nor is the child to run a handler before.
+        # The command is not to inherit that, and no handler is to run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        # While SIGCHLD is ignored, the kernel throws exit statuses away: wait(2).
+        # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2)).
         sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self.reap()  # zombies of the program that became pyinit by exec(2)
+        self.reap()  # zombies of a program that has become pyinit by exec(2)
         self.child = os.fork()
         if self.child != 0:
             self.target = self.child if self.mode == SINGLE else -self.child
             return
-        try:
+        try:  # here we are the child
             if self.mode == JOB:
                 os.setpgid(0, 0)
                 self.pass_terminal(giver=os.getpgid(os.getppid()), taker=os.getpgrp())
             elif self.mode == SESSION:
                 os.setsid()
             undo_locale_coercion()
-            for name in ("LISTEN_PID", "WATCHDOG_PID"):  # sd_listen_fds(3)
+            for name in ("LISTEN_PID", "WATCHDOG_PID"):  # systemd's: sd_listen_fds(3)
                 if os.environ.get(name) == str(os.getppid()):  # it was meant for us
                     os.environ[name] = str(os.getpid())
             signal.signal(signal.SIGCHLD, sigchld_at_start)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             execute(self.options.command)
         except Exception as error:
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # say() can cause SIGPIPE
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
             reason = getattr(error, "strerror", None) or error
             say(f"{self.options.command[0]}: {reason}")
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
@@ -179,16 +179,16 @@ class Init:
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
         """Pass signals on and reap until the child has died; return its exit status."""
-        attempt(os.chdir, "/")  # we are not to keep a file system busy
-        os.closerange(3, 65536)  # nor a pipe open that the command has closed
-        orphans = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-        self.log(f"{self.child} runs {self.options.command[0]}; orphans are {orphans}")
+        attempt(os.chdir, "/")  # so we keep no file system busy
+        os.closerange(3, 65536)  # so we keep no pipe open that the command closes
+        whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+        self.log(f"{self.child} runs {self.options.command[0]}; orphans are {whose}")
         self.reap()  # if main() calls us again after an error, a SIGCHLD can be lost
         while self.death is None:
             info = signal.sigwaitinfo(SIGNALS)
             if info.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
                 self.reap()
-                self.stop_with_child()
+                self.follow_stop()
             elif self.terminal_told_child(info):
                 continue
             elif info.si_signo == signal.SIGCONT:
@@ -200,7 +200,7 @@ class Init:
         return self.leave(self.death)
 
     def terminal_told_child(self, info: "signal.struct_siginfo") -> bool:
-        """Tell whether a signal comes from the terminal, and to the child as well."""
+        """Tell whether the terminal has sent a signal to the child as well as to us."""
         return (
             self.mode == SINGLE
             and info.si_signo in TTY_SIGNALS
@@ -226,11 +226,11 @@ class Init:
             say(f"{why or SIGNAL_NAMES[number]}: {what}")
 
     def reap(self) -> None:
-        """Reap dead children, but stop at the command: only note how it died."""
+        """Reap dead children; at the command note how it died, and end."""
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
-                # WNOWAIT: only look. The command is to keep its pid until leave() has
-                # signalled its group, whose number, too, could then be another's.
+                # WNOWAIT: only look. leave() is to signal the command's group first: a
+                # reaped pid, and with it the number of its group, can become another's.
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return  # there is no child
@@ -248,9 +248,9 @@ class Init:
     # 3. SESSION  The terminal stops us            Pass it on, SIGTSTP ourselves.
     # 4. (all)    A process sends a stop signal    Pass it on, SIGSTOP ourselves.
     # A shell sees us alone: so we stop too. Its fg resumes us, and we resume the child.
-    # SIGTSTP stops no PID 1 and no orphaned group: then we resume the child at once.
-    def stop_with_child(self) -> None:
-        """Stop too if the child has stopped: 1 and 2 above."""
+    # SIGTSTP does not stop PID 1 or a group without a shell: there we resume the child.
+    def follow_stop(self) -> None:
+        """Stop too if the child has stopped, 1 and 2; by SIGSTOP only at a terminal."""
         if self.mode == SESSION or self.child_told_to_stop:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
@@ -258,7 +258,6 @@ class Init:
             return  # it runs, or has died
         if self.mode == JOB:
             self.stop_us(signal.SIGTSTP, OUR_GROUP)
-        # Away from a terminal a SIGSTOP comes from nobody who waits for us to stop.
         elif stopped.si_status in TTY_STOPS or self.stdin_is_our_terminal:
             self.stop_us(signal.SIGTSTP, os.getpid())
             awake = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
@@ -268,26 +267,27 @@ class Init:
                 signal.sigtimedwait([signal.SIGCONT], 0)
 
     def pass_stop_on(self, info: "signal.struct_siginfo") -> None:
-        """Pass a stop signal on, even rewritten, and stop too: 3 and 4 above."""
+        """Pass a stop signal on, or what -r makes of it, and stop too: 3, 4 above."""
         self.forward(info.si_signo)
         sent = self.forward_as[info.si_signo]
         self.child_told_to_stop = sent in (*TTY_STOPS, signal.SIGSTOP)
+        # SIGSTOP does not stop PID 1, and would discard a SIGCONT that is pending.
         if info.si_code == SI_KERNEL:
             self.stop_us(signal.SIGTSTP, os.getpid())
-        # SIGSTOP does not stop PID 1, and discards a SIGCONT that is pending by now.
         elif os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
             self.stop_us(signal.SIGSTOP, os.getpid())
 
     def stop_us(self, number: int, whom: int) -> None:
         """Stop by a signal to us (our pid) or OUR_GROUP; return when we are resumed."""
         self.pass_terminal(giver=self.child, taker=os.getpgrp())
-        attempt(os.kill, whom, number)  # SIGSTOP stops us here,
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])  # SIGTSTP here
+        # SIGSTOP stops us in kill(2), SIGTSTP, which is blocked, when it is unblocked.
+        attempt(os.kill, whom, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
         signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-        # What resumed us is pending, for run(): SIGCONT, or a later SIGTSTP, which
-        # discards SIGCONT. If neither is pending, the kernel has not stopped us.
+        # If that has stopped us, what resumed us is now pending, for run(): a SIGCONT,
+        # or a SIGTSTP that has come later and discarded the SIGCONT.
         if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:
-            if self.mode == JOB:  # (it may have stopped because it has no terminal)
+            if self.mode == JOB:  # the child can have stopped to wait for the terminal
                 attempt(os.tcsetpgrp, 0, self.child)
             self.resume("nobody else could resume it")
 
@@ -304,15 +304,15 @@ class Init:
 
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
-        """Send the farewell to what the child leaves behind; return its exit status."""
+        """Send those left behind a SIGTERM, the farewell; return the exit status."""
         self.pass_terminal(giver=self.child, taker=os.getpgrp())
         if self.options.grace and os.getpid() == 1:
             self.target = EVERYBODY
         has_others = self.target != self.child  # in SINGLE it was the child alone
         if has_others and not self.child_reaped:
-            self.forward(signal.SIGTERM, "farewell")
+            self.forward(signal.SIGTERM, "farewell")  # (-r can rewrite it)
         self.child_reaped = True
-        attempt(os.waitpid, self.child, os.WNOHANG)
+        attempt(os.waitpid, self.child, os.WNOHANG)  # it has died, so no need to wait
         status = death.si_status
         how = f"exited with {status}"
         if death.si_code != os.CLD_EXITED:
@@ -326,16 +326,16 @@ class Init:
 
     def wait_for_others(self) -> None:
         """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace  # as time.monotonic()
+        deadline = os.times().elapsed + self.options.grace  # monotonic
         while True:
             is_over = os.times().elapsed >= deadline
             self.reap()
             if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
                 return
-            # If a new process has the child's pid, the child's group has ended.
+            # If a process has the child's pid again, the group of that number is gone.
             if self.target != EVERYBODY and attempt(os.kill, self.child, 0) is None:
                 return
-            if is_over:  # not only now: we can have been stopped since we looked
+            if is_over:  # and was before we looked: we can have been stopped since
                 self.forward(signal.SIGKILL, "grace is over")
                 return
             info = signal.sigtimedwait(SIGNALS, 0)
@@ -350,8 +350,8 @@ class Init:
 # === Find and become the command ======================================================
 def execute(command: "list[str]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
-    ENOENT, ENOEXEC, EACCES, ENODEV, ENOTDIR = 2, 8, 13, 19, 20  # errno(3)
-    ETIMEDOUT, ESTALE = 110, 116
+    ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
+    GO_ON = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
     name = command[0]
     paths = [name]
     if "/" not in name:
@@ -361,14 +361,14 @@ def execute(command: "list[str]") -> None:
         try:
             os.execv(path, command)
         except OSError as error:
-            # A binary (with a NUL byte) is for another machine, a text is for sh.
+            # A binary (it has a NUL byte) is for another machine, a text is for sh.
             is_text = b"\0" not in read_file(path, 256).partition(b"\n")[0]
             if error.errno == ENOEXEC and is_text:
                 os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if error.errno == EACCES or "/" in name:
-                failure = error
-            if error.errno not in (ENOENT, EACCES, ENODEV, ENOTDIR, ETIMEDOUT, ESTALE):
+            if "/" in name or error.errno not in GO_ON:
                 raise
+            if error.errno == EACCES:
+                failure = error  # but there may be another one that we may run
     raise failure
 
 
@@ -384,13 +384,14 @@ def read_file(path: str, length: int = -1) -> bytes:
 
 
 def would_start_us_again(path: str) -> bool:
-    """Tell whether a script's "#!" line starts us, with no program: that would loop."""
-    is_executable = "/" in path and os.access(path, os.X_OK, effective_ids=True)
-    line = read_file(path, 256).partition(b"\n")[0].translate(None, b"'\"")
-    words = os.fsdecode(line).split()
+    """Tell whether a script begins with "#!/sbin/pyinit.py", say: that never ends."""
+    if "/" not in path or not os.access(path, os.X_OK, effective_ids=True):
+        return False  # then it has not started us
+    line = read_file(path, 256).partition(b"\n")[0]
+    words = os.fsdecode(line.translate(None, b"'\"")).split()
     names = [os.path.splitext(os.path.basename(word))[0] for word in words]
     own = os.path.splitext(os.path.basename(globals().get("__file__", "")))[0]
-    if not is_executable or not line.startswith(b"#!") or own not in names:
+    if not line.startswith(b"#!") or own not in names:
         return False
     rest = words[names.index(own) + 1 :]
     return make_parser().parse_args(rest).command in ([], ["--"])
@@ -400,11 +401,11 @@ def undo_locale_coercion() -> None:
     """Take back the LC_CTYPE that Python sets in the C locale: PEP 538."""
     if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
         return
-    original = read_file("/proc/self/environ")
-    _, found, rest = (b"\0" + original).partition(b"\0LC_CTYPE=")
-    if found:
+    original = b"\0" + read_file("/proc/self/environ")
+    _, was_set, rest = original.partition(b"\0LC_CTYPE=")
+    if was_set:
         os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif original or [*os.environ][-1] == "LC_CTYPE":  # Python adds it last
+    elif original != b"\0" or [*os.environ][-1] == "LC_CTYPE":  # (without /proc: last)
         del os.environ["LC_CTYPE"]
 
 
@@ -413,12 +414,12 @@ def main(argv: "list[str] | None" = None) -> int:
     try:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if __name__ == "__main__":
-            mask = command_mask
+            mask = mask_at_start  # the command is to have that one
         parser = make_parser()
         try:
             options = parser.parse_args(argv)
         finally:
-            print(end="", flush=True)  # writes the help: OSError if it cannot
+            print(end="", flush=True)  # help that cannot be written is an OSError
         if not set(options.expect) <= {str(code) for code in range(256)}:
             parser.error(f"argument -e/--expect: {options.expect} is not 0 to 255")
         digits = os.fsencode(options.grace).replace(b".", b"", 1)  # ASCII digits
@@ -430,7 +431,7 @@ def main(argv: "list[str] | None" = None) -> int:
         if not options.command:
             parser.error("no command given")
         if would_start_us_again(options.command[0]):
-            options.command.insert(0, "/bin/sh")  # sh ignores the first line
+            options.command.insert(0, "/bin/sh")  # to sh the first line is a comment
         init = Init(options)
         init.start(mask)
     except Exception as error:
@@ -445,4 +446,4 @@ def main(argv: "list[str] | None" = None) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    os._exit(main())  # at once: nothing of Python's can hold us up
