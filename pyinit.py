@@ -21,7 +21,7 @@ try:
     import argparse
     import os
 
-    LONG_NAMES = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # since 3.11 a member
+    LONG_NAMES = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # new there in 3.11
     for n in REAL_TIME:
         LONG_NAMES["SIGRTMIN+%d" % (n - signal.SIGRTMIN)] = n
         LONG_NAMES["SIGRTMAX-%d" % (signal.SIGRTMAX - n)] = n
@@ -41,7 +41,7 @@ TTY_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # Ctrl-Z is SIGTST
 TTY_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *TTY_STOPS)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
-OUR_GROUP = 0  # kill(2)
+OUR_GROUP = 0  # kill(2): all processes of our process group
 
 
 def attempt(call: object, *arguments: object) -> object:
@@ -63,7 +63,7 @@ def say(text: str) -> None:
 # === Read the command line ============================================================
 def rewrite(text: str) -> "tuple[int, int]":
     """Return (N, M) for the text N:M of --rewrite, or raise ArgumentTypeError."""
-    upper = os.fsencode(text).upper()  # in bytes: ASCII letters only
+    upper = os.fsencode(text).upper()  # in bytes: changes only ASCII letters
     received, _, sent = os.fsdecode(upper).partition(":")
     n = SIGNAL_NUMBERS.get(received)
     m = 0 if sent == "0" else SIGNAL_NUMBERS.get(sent)
@@ -77,7 +77,7 @@ HELP = {
     "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
     "r": "send M where N is received, nothing if M is 0; repeatable: 15:3, TERM:QUIT",
     "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
-    "g": "wait SECONDS for what the command leaves behind, then SIGKILL it; default 0",
+    "grace": "wait SECONDS for what the command leaves behind, then SIGKILL; default 0",
     "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
     "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
     " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
@@ -100,7 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("-c", "--single-child", action="store_true", help=HELP["c"])
     add("-r", "--rewrite", metavar="N:M", type=rewrite, action="append", help=HELP["r"])
     add("-e", "--expect", metavar="CODE", action="append", default=[], help=HELP["e"])
-    add("--grace", metavar="SECONDS", default="0", help=HELP["g"])
+    add("--grace", metavar="SECONDS", default="0", help=HELP["grace"])
     add("-v", "--verbose", action="store_true", help=HELP["v"])
     add("-V", "--version", action="version", version="pyinit " + __version__)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -143,6 +143,7 @@ class Init:
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command, with that signal mask; or OSError."""
+        undo_locale_coercion()
         # Python has a handler (a callable) for SIGINT, and ignores SIGPIPE and SIGXFSZ.
         # The command is not to inherit that, and no handler is to run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
@@ -161,7 +162,6 @@ class Init:
                 self.pass_terminal(giver=os.getpgid(os.getppid()), taker=os.getpgrp())
             elif self.mode == SESSION:
                 os.setsid()
-            undo_locale_coercion()
             for name in ("LISTEN_PID", "WATCHDOG_PID"):  # systemd's: sd_listen_fds(3)
                 if os.environ.get(name) == str(os.getppid()):  # it was meant for us
                     os.environ[name] = str(os.getpid())
@@ -226,7 +226,7 @@ class Init:
             say(f"{why or SIGNAL_NAMES[number]}: {what}")
 
     def reap(self) -> None:
-        """Reap dead children; at the command note how it died, and end."""
+        """Reap dead children; of the command only note how it died, and return."""
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
                 # WNOWAIT: only look. leave() is to signal the command's group first: a
@@ -238,7 +238,7 @@ class Init:
                 return  # no child is dead
             if dead.si_pid == self.child and not self.child_reaped:
                 self.death = dead
-                return
+                return  # waitid(2) would name it again and again
             os.waitpid(dead.si_pid, 0)
             self.log(f"reaped {dead.si_pid}")
 
@@ -250,7 +250,7 @@ class Init:
     # A shell sees us alone: so we stop too. Its fg resumes us, and we resume the child.
     # SIGTSTP does not stop PID 1 or a group without a shell: there we resume the child.
     def follow_stop(self) -> None:
-        """Stop too if the child has stopped, 1 and 2; by SIGSTOP only at a terminal."""
+        """Stop too if the child has stopped, 1 and 2, by SIGSTOP only at a terminal."""
         if self.mode == SESSION or self.child_told_to_stop:
             return
         stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
@@ -271,10 +271,10 @@ class Init:
         self.forward(info.si_signo)
         sent = self.forward_as[info.si_signo]
         self.child_told_to_stop = sent in (*TTY_STOPS, signal.SIGSTOP)
-        # SIGSTOP does not stop PID 1, and would discard a SIGCONT that is pending.
         if info.si_code == SI_KERNEL:
             self.stop_us(signal.SIGTSTP, os.getpid())
         elif os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
+            # SIGSTOP does not stop PID 1. It would discard the SIGCONT that is pending.
             self.stop_us(signal.SIGSTOP, os.getpid())
 
     def stop_us(self, number: int, whom: int) -> None:
@@ -340,14 +340,14 @@ class Init:
                 return
             info = signal.sigtimedwait(SIGNALS, 0)
             if info is None:
-                # SIGCHLD tells of our children alone: look for others every 20 ms. (Its
-                # result is no use: Python repeats old signals if it is stopped here.)
+                # SIGCHLD tells of our children alone: look for others every 20 ms. (Do
+                # not use the result: Python returns an old signal if we stop in this.)
                 signal.sigtimedwait([signal.SIGCHLD], 0.02)
             elif info.si_signo != signal.SIGCHLD:
                 self.forward(info.si_signo)
 
 
-# === Find and become the command ======================================================
+# === Find and become the command; main ================================================
 def execute(command: "list[str]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
@@ -355,16 +355,16 @@ def execute(command: "list[str]") -> None:
     name = command[0]
     paths = [name]
     if "/" not in name:
-        paths = [os.path.join(path or ".", name) for path in os.get_exec_path() if name]
+        paths = [os.path.join(path or ".", name) for path in os.get_exec_path()]
     failure = OSError(ENOENT, os.strerror(ENOENT))
-    for path in paths:
+    for path in paths if name else []:
         try:
             os.execv(path, command)
         except OSError as error:
-            # A binary (it has a NUL byte) is for another machine, a text is for sh.
-            is_text = b"\0" not in read_file(path, 256).partition(b"\n")[0]
-            if error.errno == ENOEXEC and is_text:
-                os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
+            if error.errno == ENOEXEC:
+                is_text = b"\0" not in read_file(path, 256).partition(b"\n")[0]
+                if is_text:  # else it is a binary for another machine
+                    os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
             if "/" in name or error.errno not in GO_ON:
                 raise
             if error.errno == EACCES:
@@ -441,8 +441,8 @@ def main(argv: "list[str] | None" = None) -> int:
         try:
             status = init.run()
             return 0 if str(status) in options.expect else status
-        except (OSError, MemoryError):
-            continue  # the command needs us: on, with what init knows by now
+        except Exception:  # no memory, say: the command still needs us
+            continue
 
 
 if __name__ == "__main__":
