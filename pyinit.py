@@ -77,7 +77,7 @@ HELP = {
     "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
     "r": "send M where N is received, nothing if M is 0; repeatable: 15:3, TERM:QUIT",
     "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
-    "grace": "wait SECONDS for what the command leaves behind, then SIGKILL; default 0",
+    "grace": "wait SECONDS for what the command leaves, then SIGKILL it (0: neither)",
     "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
     "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
     " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
