@@ -8,6 +8,13 @@ from engines import containers, docker, engine, podman  # noqa: F401, they are f
 from support import PYINIT, Process, namespace, public_directory
 
 
+def pytest_configure():
+    # su without "-" leaves a user root's PATH. Of what is found nowhere, execvp(3) then says
+    # "Permission denied", if it may not search a directory, and so does pyinit.
+    path = os.environ.get("PATH", os.defpath).split(":")
+    os.environ["PATH"] = ":".join(each for each in path if os.access(each, os.X_OK))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
