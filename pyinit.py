@@ -151,7 +151,7 @@ class Init:
             signal.signal(number, signal.SIG_DFL)
         # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2)).
         sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self.reap()  # zombies of a program that has become pyinit by exec(2)
+        self.reap()  # zombies from before exec(2) (PyPy, without waitid, fails here)
         self.child = os.fork()
         if self.child != 0:
             self.target = self.child if self.mode == SINGLE else -self.child
@@ -257,9 +257,9 @@ class Init:
         if not isinstance(stopped, os.waitid_result):
             return  # it runs, or has died
         if self.mode == JOB:
-            self.stop_us(signal.SIGTSTP, OUR_GROUP)
+            self.stop_us(OUR_GROUP)
         elif stopped.si_status in TTY_STOPS or self.stdin_is_our_terminal:
-            self.stop_us(signal.SIGTSTP, os.getpid())
+            self.stop_us(os.getpid())
             awake = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
             if isinstance(awake, os.waitid_result):
                 # fg has sent SIGCONT to our whole group, so to the child as well. Drop
@@ -272,18 +272,18 @@ class Init:
         sent = self.forward_as[info.si_signo]
         self.child_told_to_stop = sent in (*TTY_STOPS, signal.SIGSTOP)
         if info.si_code == SI_KERNEL:
-            self.stop_us(signal.SIGTSTP, os.getpid())
+            self.stop_us(os.getpid())
         elif os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
-            # SIGSTOP does not stop PID 1. It would discard the SIGCONT that is pending.
-            self.stop_us(signal.SIGSTOP, os.getpid())
+            # (It does not stop PID 1. A SIGCONT between this look and it is discarded.)
+            self.pass_terminal(giver=self.child, taker=os.getpgrp())
+            attempt(os.kill, os.getpid(), signal.SIGSTOP)
 
-    def stop_us(self, number: int, whom: int) -> None:
-        """Stop by a signal to us (our pid) or OUR_GROUP; return when we are resumed."""
+    def stop_us(self, whom: int) -> None:
+        """Stop by a SIGTSTP to us (our pid) or OUR_GROUP; return when resumed."""
         self.pass_terminal(giver=self.child, taker=os.getpgrp())
-        # SIGSTOP stops us in kill(2), SIGTSTP, which is blocked, when it is unblocked.
-        attempt(os.kill, whom, number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+        attempt(os.kill, whom, signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
         # If that has stopped us, what resumed us is now pending, for run(): a SIGCONT,
         # or a SIGTSTP that has come later and discarded the SIGCONT.
         if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:

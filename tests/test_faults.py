@@ -28,6 +28,7 @@ from support import (
     only_child,
     strace,
     tool,
+    until_state,
 )
 
 FULL = bool(os.environ.get("PYINIT_FULL"))
@@ -122,6 +123,27 @@ def test_kill_is_refused(name, error):
 def test_kill_is_refused_to_oneself(name):
     # AppArmor's and SELinux's rules have a target; PID 1 is pyinit.
     assert Run(MODES[name], refused=refused("kill", "EACCES", 1)).go() == "works"
+
+
+def test_a_stop_refused_to_oneself_leaves_the_command_stopped(start):
+    # Whoever has sent it can still send SIGCONT: pyinit runs, and passes it on.
+    trace = strace(
+        "-e", "trace=kill", "-e", "inject=kill:error=EPERM:when=2", follow=False
+    )
+    process = start(*namespace(), "--", *trace, *PYINIT, *REPORTER, "7")
+    assert process.line().startswith("ready ")
+    init = only_child(only_child(process.pid))
+    child = only_child(init)
+    os.kill(init, signal.SIGTSTP)
+    until_state(child, "T")
+    until_state(init, "S")
+    os.kill(init, signal.SIGUSR1)
+    os.kill(init, signal.SIGCONT)
+    process.expect(int(signal.SIGUSR1))  # and no SIGCONT before
+    process.expect(int(signal.SIGCONT))
+    os.kill(init, signal.SIGTERM)
+    process.expect(int(signal.SIGTERM))
+    assert process.wait() == 7
 
 
 # What else a profile could refuse, once for all; the outcome where it is not "works".
