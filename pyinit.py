@@ -42,7 +42,7 @@ ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
-ENOENT, ENOEXEC = 2, 8  # execve(2): no such file; neither program nor "#!" script
+ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
 
 
 def attempt(call: object, *arguments: object) -> "OSError | None":
@@ -222,16 +222,14 @@ def starts_us_again(script: bytes, parser: Parser) -> bool:
     As "#!/usr/bin/env -S python3 /sbin/pyinit.py -v": the kernel adds the script to it.
     If we ran the script, that would start us again, and so on for ever.
     """
-    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"\0")
-    words = os.fsdecode(line[2:]).split() if line[:2] == b"#!" else []
-    files = [os.path.realpath(word) for word in words]
+    line = os.fsdecode(read_file(script, 256).partition(b"\n")[0])
+    words = line[2:].split() if line[:2] == "#!" else []
+    files = [os.path.realpath(word.strip("'\"\0")) for word in words]
     own = os.path.realpath(globals().get("__file__", ""))
-    if own not in files:
+    if own not in files or not (own == files[0] or "python" in line):
         return False
-    before, after = words[: files.index(own)], words[files.index(own) + 1 :]
-    if before and "python" not in "".join(before):
-        return False  # we are no script there, but a word for another program
-    return parser.parse_args(after).command in ([], ["--"])
+    options = parser.parse_args(words[files.index(own) + 1 :])
+    return options.command in ([], ["--"])
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -250,26 +248,24 @@ def become(command: "list[bytes]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     name = command[0]
     files = [name]
-    if name and b"/" not in name:
+    if b"/" not in name:
         path = os.environb.get(b"PATH", os.fsencode(os.defpath))
         files = [b"%s/%s" % (place or b".", name) for place in path.split(b":")]
     failures = []  # of files that are there
-    for file in files:
-        try:
-            os.execv(file, command)
-        except OSError as error:
-            head = read_file(file, 4096)
-            if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
-                # A text. (What has a NUL there is a program for another machine.)
-                os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
-            if error.errno == ENOENT and head:
-                # The file is there. What is not is its interpreter: "#!/bin/sh\r", say,
-                # or the loader of another C library, a program's first path (elf(5)).
-                paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-                line = b"".join(paths[:1]).partition(b"\n")[0]
-                error.strerror = f"{line.decode(errors='surrogateescape')}: {error.strerror}"
-            if head or not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                failures.append(error)
+    for file in files if name else []:
+        error = attempt(os.execv, file, command)
+        head = read_file(file, 4096)
+        if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
+            # A text. (What has a NUL there is a program for another machine.)
+            os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
+        if error.errno == ENOENT and head:
+            # The file is there. What is not is its interpreter: "#!/bin/sh\r", say, or
+            # the loader of another C library, which is a program's first path: elf(5).
+            paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+            line = b"".join(paths[:1]).partition(b"\n")[0]
+            error.strerror = f"{line.decode(errors='surrogateescape')}: {error.strerror}"
+        if head or error.errno != ENOENT and (error.errno != ENOTDIR or file == name):
+            failures.append(error)
     raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
 
 
@@ -417,10 +413,10 @@ class Init:
         elif not (by_kernel and number in TTY_SIGNALS and self.terminal_told_child()):
             sent = self.forward_as[number]
             self.send(sent, number)
-            if sent in STOPS or (sent and number in TTY_STOPS):
+            if sent and number in TTY_STOPS:  # whatever -r makes of it, as dumb-init
                 # By SIGTSTP as the terminal would, or by SIGSTOP as a process would.
                 how = SIGTSTP if by_kernel else SIGSTOP
-                self.stop_us(os.getpid(), how, undo=by_kernel)
+                self.stop_us(os.getpid(), how, by_kernel)
 
     def terminal_told_child(self) -> bool:
         """Tell whether the terminal sends the child, too, what it has sent us."""
@@ -483,13 +479,14 @@ class Init:
             return  # it is dead
         if stop is None:
             return  # it runs
+        by, sent_by_us = stop.si_status, stop.si_status == SIGSTOP and self.is_stopped
         self.is_stopped = True
-        waits = stop.si_status in (SIGTTIN, SIGTTOU)  # for the terminal
-        if self.mode == JOB:
-            if not waits or not self.give_terminal():
-                self.stop_us(OUR_GROUP, SIGTSTP, undo=not waits)
-        elif stop.si_status in TTY_STOPS or foreground() is not None:
-            self.stop_us(os.getpid(), SIGTSTP, undo=not waits)
+        undo = by in (SIGTSTP, SIGSTOP) and not sent_by_us
+        if self.mode == SINGLE:
+            if by in TTY_STOPS or foreground() is not None:
+                self.stop_us(os.getpid(), SIGTSTP, undo)
+        elif undo or sent_by_us or not self.give_terminal():
+            self.stop_us(OUR_GROUP, SIGTSTP, undo)
 
     def give_terminal(self) -> bool:
         """Give the child the terminal, and resume it; False if a shell can need that."""
