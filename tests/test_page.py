@@ -214,22 +214,3 @@ def test_the_download(tmp_path):
         assert (place / file.name).read_bytes() == file.read_bytes()
     # Where a host gives single files, the address is of the same parts.
     assert '`curl -fsSLO "$REPO/raw/v$VERSION/pyinit.py"`' in README
-
-
-def test_the_first_line_of_a_script(start, tmp_path):
-    """The form that needs no "env -S": the kernel starts pyinit.py by its own line."""
-    copy = tmp_path / "pyinit.py"
-    copy.write_bytes(PYINIT_FILE.read_bytes())
-    script = tmp_path / "script"
-    [line] = re.findall(r"`(#!/sbin/pyinit\.py .*?)`", README)
-    line = line.replace("/sbin/pyinit.py", str(copy))
-    script.write_text(
-        f"{line}\ntr '\\0' ' ' </proc/$PPID/cmdline; echo; echo $1; exit 5\n"
-    )
-    for file in (copy, script):
-        file.chmod(0o755)
-    process = start(script, "word")
-    assert process.wait() == 5, process.stderr
-    parent, word = process.stdout.splitlines()
-    assert str(copy) in parent
-    assert word == "word"
