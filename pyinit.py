@@ -222,14 +222,18 @@ def starts_us_again(script: bytes, parser: Parser) -> bool:
     As "#!/usr/bin/env -S python3 /sbin/pyinit.py -v": the kernel adds the script to it.
     If we ran the script, that would start us again, and so on for ever.
     """
-    line = os.fsdecode(read_file(script, 256).partition(b"\n")[0])
-    words = line[2:].split() if line[:2] == "#!" else []
-    files = [os.path.realpath(word.strip("'\"\0")) for word in words]
-    own = os.path.realpath(globals().get("__file__", ""))
-    if own not in files or not (own == files[0] or "python" in line):
-        return False
-    options = parser.parse_args(words[files.index(own) + 1 :])
-    return options.command in ([], ["--"])
+    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"\0")
+    if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
+        return False  # then it has not started us
+    words = os.fsdecode(line[2:]).split()
+    file = os.path.realpath(globals().get("__file__", ""))
+    name = os.path.basename(file).partition(".py")[0]  # "env pyinit.py", "-m pyinit"
+    for place, word in enumerate(words):
+        if word.partition(".py")[0] == name or os.path.realpath(word) == file:
+            before = " ".join(words[:place]).rpartition("/")[2]
+            is_run = before in ("", "env", "env -S") or "python" in before
+            return is_run and parser.parse_args(words[place + 1 :]).command in ([], ["--"])
+    return False
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -331,6 +335,8 @@ class Init:
             self.mode = SINGLE
         elif foreground() is not None and os.isatty(1) and self.group:
             self.mode = JOB
+        # Whom a key at the terminal does not reach, as it reaches the child.
+        self.us = OUR_GROUP if self.mode == JOB else os.getpid()
         self.forward_as = {n: n for n in SIGNALS}  # what is sent for each; 0: nothing
         if self.mode != SINGLE:
             # A group without a shell (POSIX: orphaned) is not stopped by TTY_STOPS.
@@ -434,10 +440,8 @@ class Init:
             text = f"{'not ' if error else ''}sent {name_of(number)} to {whom}"
             cause = name_of(why) if isinstance(why, int) else why
             say(f"{cause}: {text if number else 'dropped'}")
-        if number in STOPS:
-            self.is_stopped = True
-        elif number == SIGCONT:
-            self.is_stopped = False
+        if number in (*STOPS, SIGCONT):
+            self.is_stopped = number != SIGCONT
         elif self.is_stopped and number in ENDS:
             self.send(SIGCONT, "it is to end")
 
@@ -471,22 +475,31 @@ class Init:
     # What is stopped is resumed by a SIGCONT, whatever -r makes of that.
     def follow_stop(self) -> None:
         """Stop if the child has, or give it the terminal if it waits for that."""
-        if self.mode == SESSION or SIGCONT in signal.sigpending():
-            return  # (with a SIGCONT: we have made it stop, and are to resume it now)
+        if self.mode == SESSION:
+            return
+        changes = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
         try:
-            stop = os.waitid(os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
+            news = os.waitid(os.P_PID, self.child, changes)
         except ChildProcessError:
             return  # it is dead
-        if stop is None:
-            return  # it runs
-        by, sent_by_us = stop.si_status, stop.si_status == SIGSTOP and self.is_stopped
+        if news is None:
+            return
+        if news.si_code == os.CLD_CONTINUED:
+            self.is_stopped = False
+            if self.mode == SINGLE:
+                # A shell's fg has resumed our whole group, so the child as well. Drop our
+                # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
+                signal.sigtimedwait([SIGCONT], 0)
+            return
+        if SIGCONT in signal.sigpending():
+            return  # we have made it stop, and are to resume it now
+        by, sent_by_us = news.si_status, self.is_stopped
+        if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
+            return  # a process has stopped it, which is no shell's affair
         self.is_stopped = True
-        undo = by in (SIGTSTP, SIGSTOP) and not sent_by_us
-        if self.mode == SINGLE:
-            if by in TTY_STOPS or foreground() is not None:
-                self.stop_us(os.getpid(), SIGTSTP, undo)
-        elif undo or sent_by_us or not self.give_terminal():
-            self.stop_us(OUR_GROUP, SIGTSTP, undo)
+        undo = by not in (SIGTTIN, SIGTTOU) and not sent_by_us
+        if self.mode == SINGLE or sent_by_us or undo or not self.give_terminal():
+            self.stop_us(self.us, SIGTSTP, undo)
 
     def give_terminal(self) -> bool:
         """Give the child the terminal, and resume it; False if a shell can need that."""
@@ -528,6 +541,7 @@ class Init:
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
         """Send those left a SIGTERM, wait out the grace; return the exit status."""
+        is_at_terminal = foreground() in (self.child, self.group)
         if self.deadline is None:  # (else main() calls us again, after an error)
             deadline = now() + self.options.grace
             self.pass_terminal(self.group)
@@ -547,7 +561,14 @@ class Init:
         self.log(f"{self.child} {how}")
         if self.options.grace:
             self.wait_for_others(self.deadline)
-        return 0 if status in self.options.expect else status
+        if status in self.options.expect:
+            return 0
+        if death.si_code != os.CLD_EXITED and status == 128 + 2 and is_at_terminal:
+            # A script's shell ends its loop if SIGINT has reached it and ended us. In
+            # JOB only the child has got it from the terminal. (PID 1 does not end.)
+            attempt(os.kill, self.us, SIGINT)
+            signal.pthread_sigmask(SIG_UNBLOCK, [SIGINT])
+        return status
 
     def wait_for_others(self, deadline: float) -> None:
         """Go on as in run() while the target exists; after the grace kill it."""
@@ -604,7 +625,7 @@ def main(argv: "list[str] | None" = None) -> int:
                     init.options.grace = 0
                 if said != repr(failure):
                     said = repr(failure)
-                    say(f"going on after {said}")
+                    init.log(f"going on after {said}")
             return init.run()
         except Exception as error:  # no memory, say: the command still needs us
             failure = error
