@@ -75,8 +75,8 @@ def signals_of(pid, name):
 def look(pid):
     """Return what tells whether a process has run since; None while it runs.
 
-    One that is asleep with a signal to take is about to run, if it has not blocked that
-    for good. To read syscall, the kernel waits until a process has really left the CPU.
+    A signal that it waits for wakes it at once. To read syscall, the kernel waits until
+    a process has really left the CPU.
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -87,9 +87,6 @@ def look(pid):
     if letter == "Z":
         return "gone"
     if letter not in "ST" or call.startswith("running"):
-        return None
-    pending = int(field(status, "ShdPnd"), 16) | int(field(status, "SigPnd"), 16)
-    if letter == "S" and pending:
         return None
     switches = [
         field(status, f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary")

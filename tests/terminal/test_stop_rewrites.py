@@ -62,7 +62,7 @@ def gone(process, init):
 
 def end(process, init):
     """End pyinit as who does not know its rules would: SIGTERM, SIGCONT, and again."""
-    send(init, signal.SIGTERM, signal.SIGCONT, signal.SIGTERM)
+    send(init, *[signal.SIGTERM, signal.SIGCONT] * 2)
     gone(process, init)
 
 
@@ -191,6 +191,7 @@ def test_a_shell_sees_it(any_shell, mode, rule):
     job = job_of(screen, foreground=True)
     command = only_child(job)
     for line in ("one", "two"):
+        at_rest(job, command)  # or the SIGCONT of fg could still be on its way
         os.kill(job, received(rule))
         screen.expect("Stopped", AT_PROMPT)
         assert at_rest(job, command) == ["T", "T"]
