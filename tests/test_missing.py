@@ -52,14 +52,14 @@ RUNNABLE = LINES[1]  # sh is there; what it makes of its word "-e\r" is its own 
 @pytest.mark.parametrize("by", ["path", "PATH", "./"])
 @pytest.mark.parametrize(("line", "named"), [one for one in LINES if one is not RUNNABLE])
 def test_a_missing_interpreter_is_named(start, tmp_path, line, named, by):
-    script = program(tmp_path / "script", line + b"echo ran\r\n")
+    script = program(tmp_path / "a-script", line + b"echo ran\r\n")
     if by == "path":
         process, word = start(*PYINIT, script, "a"), str(script)
     elif by == "./":
-        process, word = start(*PYINIT, "./script", cwd=tmp_path), "./script"
+        process, word = start(*PYINIT, "./a-script", cwd=tmp_path), "./a-script"
     else:
         env = {**os.environ, "PATH": f"/no-such:{tmp_path}:{os.environ['PATH']}"}
-        process, word = start(*PYINIT, "--", "script", env=env), "script"
+        process, word = start(*PYINIT, "--", "a-script", env=env), "a-script"
     said = one_line(process)
     assert word in said and named in said and MISSING in said, said
     # It is not the script that is missing: not the line for one that is.
@@ -140,9 +140,9 @@ def test_the_search_goes_on_as_ever(start, tmp_path):
     # As execvp(3): ENOENT, whatever it means, is "not here"; the next one is run.
     for name, line in (("one", b"#!/no/such\n"), ("two", b"#!/bin/sh\n")):
         (tmp_path / name).mkdir()
-        program(tmp_path / name / "thing", line + b"echo two\n")
+        program(tmp_path / name / "a-thing", line + b"echo two\n")
     env = {**os.environ, "PATH": f"{tmp_path}/one:{tmp_path}/two:{os.environ['PATH']}"}
-    process = start(*PYINIT, "thing", env=env)
+    process = start(*PYINIT, "a-thing", env=env)
     process.expect("two")
     assert process.wait() == 0
 
@@ -177,12 +177,12 @@ def with_loader(source, target, loader):
 @pytest.mark.parametrize("by", ["path", "PATH"])
 @pytest.mark.parametrize("loader", ["/lib/ld-no-such.so.1", "/no/such.so", "ld.so"])
 def test_a_missing_loader_is_named(start, tmp_path, loader, by):
-    binary = with_loader(os.path.realpath(tool("true")), tmp_path / "app", loader.encode())
+    binary = with_loader(os.path.realpath(tool("true")), tmp_path / "an-app", loader.encode())
     if by == "path":
         process, word = start(*PYINIT, binary), str(binary)
     else:
         env = {**os.environ, "PATH": f"/no-such:{tmp_path}:{os.environ['PATH']}"}
-        process, word = start(*PYINIT, "app", env=env), "app"
+        process, word = start(*PYINIT, "an-app", env=env), "an-app"
     said = one_line(process)
     assert word in said and loader in said and MISSING in said, said
 
