@@ -29,7 +29,7 @@ def one_line(process, status=127):
     err = process.err
     assert err.startswith(b"[pyinit] ") and err.endswith(b"\n"), err
     assert err.count(b"\n") == 1 and b"\r" not in err, err
-    return err[len(b"[pyinit] ") : -1].decode()
+    return err[len(b"[pyinit] ") : -1].decode(errors="surrogateescape")
 
 
 # The first line, and what of it has to be in what pyinit says.

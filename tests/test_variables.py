@@ -97,6 +97,7 @@ server = socket.socket()
 server.bind(("127.0.0.1", 0))
 server.listen()
 os.dup2(server.fileno(), 3)
+os.set_inheritable(3, True)  # (dup2 of 3 to itself does not)
 os.environ.update(LISTEN_PID=str(pid), LISTEN_FDS="1", LISTEN_FDNAMES="web")
 if hasattr(os, "pidfd_open"):
     os.environ["LISTEN_PIDFDID"] = str(os.fstat(os.pidfd_open(pid)).st_ino)
