@@ -559,7 +559,7 @@ class Init:
             status += 128
             how = f"was ended by {name_of(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if self.options.grace:
+        if self.options.grace and self.target != self.child:
             self.wait_for_others(self.deadline)
         if status in self.options.expect:
             return 0

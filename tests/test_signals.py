@@ -306,7 +306,7 @@ def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit, mode):
 def test_the_group_is_signalled_before_its_leader_is_reaped(start):
     # Whatever waits for the child is held up at its door: the group's member must
     # report the SIGTERM while the leader is still a zombie.
-    trace = strace("-e", "trace=wait4", "-e", "inject=wait4:delay_enter=2000000:when=1")
+    trace = strace("-e", "trace=waitid", "-e", "inject=waitid:delay_enter=1000000:when=3+")
     program = '"$@" & read line; exit 7'
     process = start(
         *trace, *PYINIT, "sh", "-c", program, "sh", *REPORTER, "0", stdin=-1
