@@ -199,41 +199,41 @@ def read_command_line(argv: "list[str] | None") -> argparse.Namespace:
         del options.command[0]
     if not options.command:
         parser.error("no command given")
-    options.command = as_given(options.command, argv)
-    if starts_us_again(options.command[0], parser):
+    before, options.command = as_given(options.command, argv)
+    if starts_us_again(options.command[0], before):
         options.command.insert(0, b"/bin/sh")  # to sh the first line is a comment
     return options
 
 
-def as_given(command: "list[str]", argv: "list[str] | None") -> "list[bytes]":
-    """Return the command's words as the kernel has them, proc(5).
+def as_given(
+    command: "list[str]", argv: "list[str] | None"
+) -> "tuple[list[bytes], list[bytes]]":
+    """Return the words before the command, and its own, as the kernel has them: proc(5).
 
     Python decodes words as the C library does and encodes them by tables of its own: in
     EUC-JP, Big5 and others that makes other bytes. (It does where there is no /proc.)
     """
-    if argv is None and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
-        return read_file("/proc/self/cmdline").split(b"\0")[-1 - len(command) : -1]
-    return [os.fsencode(word) for word in command]
+    is_ours = argv is None and __name__ == "__main__"
+    if is_ours and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
+        words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
+        return words[: -len(command)], words[-len(command) :]
+    return [], [os.fsencode(word) for word in command]
 
 
-def starts_us_again(script: bytes, parser: Parser) -> bool:
-    """Tell whether a script's first line starts us without a program, with options.
+def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
+    """Tell whether a script's first line is what has started us, and so would again.
 
-    As "#!/usr/bin/env -S python3 /sbin/pyinit.py -v": the kernel adds the script to it.
-    If we ran the script, that would start us again, and so on for ever.
+    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", with no program for us to run:
+    the kernel has added the script to it. To run that once more would never end.
     """
-    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"\0")
+    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
     if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
-        return False  # then it has not started us
-    words = os.fsdecode(line[2:]).split()
-    file = os.path.realpath(globals().get("__file__", ""))
-    name = os.path.basename(file).partition(".py")[0]  # "env pyinit.py", "-m pyinit"
-    for place, word in enumerate(words):
-        if word.partition(".py")[0] == name or os.path.realpath(word) == file:
-            before = " ".join(words[:place]).rpartition("/")[2]
-            is_run = before in ("", "env", "env -S") or "python" in before
-            return is_run and parser.parse_args(words[place + 1 :]).command in ([], ["--"])
-    return False
+        return False
+    before = before or [os.fsencode(globals().get("__file__", ""))]  # (no /proc)
+    # From the end on. What env(1) has found in PATH has a directory only in ours.
+    pairs = zip(reversed(line[2:].split()), reversed(before))
+    env = (b"/usr/bin/env", b"-S")
+    return all(word in (our, *env) or our.endswith(b"/" + word) for word, our in pairs)
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -419,8 +419,9 @@ class Init:
         elif not (by_kernel and number in TTY_SIGNALS and self.terminal_told_child()):
             sent = self.forward_as[number]
             self.send(sent, number)
-            if sent and number in TTY_STOPS:  # whatever -r makes of it, as dumb-init
-                # By SIGTSTP as the terminal would, or by SIGSTOP as a process would.
+            if sent and number in TTY_STOPS and self.death is None:
+                # (Also if -r makes another signal of it: so does dumb-init.) By SIGTSTP
+                # as the terminal would, or by SIGSTOP as a process would.
                 how = SIGTSTP if by_kernel else SIGSTOP
                 self.stop_us(os.getpid(), how, by_kernel)
 
