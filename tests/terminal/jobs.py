@@ -185,19 +185,26 @@ class Line:
         else:
             until(lambda: not poll.poll(0) and not self.unread(), "the key's signal")
 
+    def flush(self):
+        """Throw away what was typed that nobody has read."""
+        termios.tcflush(self.slave, termios.TCIFLUSH)
+
     def close(self):
         os.close(self.slave)
 
 
 @pytest.fixture
 def press():
-    """Return a function that presses keys of a terminal's: a line, or one for a signal."""
+    """Return a function that presses keys of a terminal's: a line, or one for a signal.
+
+    Without any, it throws away what was typed that nobody has read.
+    """
     lines = {}
 
-    def press(screen, keys):
+    def press(screen, keys=""):
         if screen not in lines:
             lines[screen] = Line(screen)
-        lines[screen].press(keys)
+        lines[screen].press(keys) if keys else lines[screen].flush()
 
     yield press
     for line in lines.values():

@@ -183,8 +183,9 @@ class Sequence:
 
     def note(self, what, name):
         """Keep what a process has asked for."""
-        stops = self.sent_for.get(name, name) if what == "init" else name
-        if stops in STOPPING:
+        sent = self.sent_for.get(name, name) if what == "init" else name
+        # One that is rewritten to what does not stop stops pyinit itself.
+        if sent in STOPPING or (name in STOPPING and sent != "0"):
             self.asked = True
         if what == "command" and name in STOPPING:
             self.stopped_by_others = True
@@ -223,6 +224,7 @@ class Sequence:
     def end(self):
         """End it, by SIGTERM and SIGCONT; look at what must hold then."""
         self.idle(0.1)
+        self.press(self.screen)  # of that, the script is to read nothing
         all_of_it = [self.init, self.command, self.left, *descendants(self.init)]
 
         def ended():
