@@ -65,14 +65,14 @@ def foreground() -> "int | None":
 
 def say(text: str) -> None:
     """Write a line to stderr; if that fails, drop the line and the signal it causes."""
-    line = "[pyinit] %s\n" % text.replace("\n", "\\n").replace("\r", "\\r")
+    line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
         signal.sigtimedwait([SIGPIPE, signal.SIGXFSZ], 0)
 
 
-def reason(error: Exception) -> str:
-    """Return why something failed: the system's words, or what Python calls it."""
-    return getattr(error, "strerror", None) or repr(error)
+def as_text(data: bytes) -> str:
+    """Return bytes as a text of which say() makes the same bytes."""
+    return data.decode(errors="surrogateescape")
 
 
 def name_of(number: int) -> str:
@@ -80,10 +80,9 @@ def name_of(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        if number in REAL_TIME:
-            return "SIGRTMIN+%d" % (number - SIGRTMIN)
         # Python 3.11 is the first to name 16. (On MIPS that is SIGUSR1, named above.)
-        return "SIGSTKFLT" if number == 16 else "signal %d" % number
+        other = {7: "SIGEMT", 16: "SIGSTKFLT"}
+        return other.get(number, "SIGRTMIN+%d" % (number - SIGRTMIN))
 
 
 # === Read the command line ============================================================
@@ -109,7 +108,7 @@ def code(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Return the number for "10", "0.5" and the like, up to a million; or ValueError."""
+    """Return the number for "10", "0.5" and the like, to a million; or ValueError."""
     if text.strip("0123456789") not in ("", ".") or float(text) > 1000000:
         raise ValueError
     return float(text)
@@ -134,7 +133,8 @@ def make_parser() -> Parser:
         usage="%(prog)s [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
         epilog="Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
-        " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
+        " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if"
+        " misused",
         # (Without a width argparse imports five modules, to ask the terminal for one.)
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
         allow_abbrev=abbreviates,
@@ -145,7 +145,8 @@ def make_parser() -> Parser:
         "--single-child",
         action="store_true",
         default=os.environ.get("DUMB_INIT_SETSID") == "0",
-        help="signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
+        help="signal the command alone, without a session or group (or"
+        " DUMB_INIT_SETSID=0)",
     )
     add(
         "-r",
@@ -154,8 +155,8 @@ def make_parser() -> Parser:
         type=rewrite,
         action="append",
         default=[],
-        help="send M where N is received, nothing if M is 0; repeatable: 15:3, TERM:QUIT;"
-        " N is any signal but KILL, STOP and CHLD",
+        help="send M where N is received, nothing if M is 0; repeatable: 15:3,"
+        " TERM:QUIT; N is any signal but KILL, STOP and CHLD",
     )
     add(
         "-e",
@@ -208,10 +209,10 @@ def read_command_line(argv: "list[str] | None") -> argparse.Namespace:
 def as_given(
     command: "list[str]", argv: "list[str] | None"
 ) -> "tuple[list[bytes], list[bytes]]":
-    """Return the words before the command, and its own, as the kernel has them: proc(5).
+    """Return the words before the command, and its own, as the kernel has them.
 
     Python decodes words as the C library does and encodes them by tables of its own: in
-    EUC-JP, Big5 and others that makes other bytes. (It does where there is no /proc.)
+    EUC-JP, Big5 and others that makes other bytes. Those of proc(5) are as they were.
     """
     is_ours = argv is None and __name__ == "__main__"
     if is_ours and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
@@ -223,7 +224,7 @@ def as_given(
 def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     """Tell whether a script's first line is what has started us, and so would again.
 
-    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", with no program for us to run:
+    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
     the kernel has added the script to it. To run that once more would never end.
     """
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
@@ -252,24 +253,26 @@ def become(command: "list[bytes]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     name = command[0]
     files = [name]
-    if b"/" not in name:
+    if name and b"/" not in name:
         path = os.environb.get(b"PATH", os.fsencode(os.defpath))
         files = [b"%s/%s" % (place or b".", name) for place in path.split(b":")]
-    failures = []  # of files that are there
+    failures = []
     for file in files if name else []:
-        error = attempt(os.execv, file, command)
-        head = read_file(file, 4096)
-        if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
-            # A text. (What has a NUL there is a program for another machine.)
-            os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
-        if error.errno == ENOENT and head:
-            # The file is there. What is not is its interpreter: "#!/bin/sh\r", say, or
-            # the loader of another C library, which is a program's first path: elf(5).
-            paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-            line = b"".join(paths[:1]).partition(b"\n")[0]
-            error.strerror = f"{line.decode(errors='surrogateescape')}: {error.strerror}"
-        if head or error.errno != ENOENT and (error.errno != ENOTDIR or file == name):
-            failures.append(error)
+        try:
+            os.execv(file, command)
+        except OSError as error:
+            head = read_file(file, 4096)
+            if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
+                # A text. (What has a NUL there is a program for another machine.)
+                os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
+            if error.errno == ENOENT and head:
+                # It is there. What is not is its interpreter: "#!/bin/sh\r", say, or a
+                # program's loader, that of another C library: elf(5).
+                start = 0 if head[:2] == b"#!" else head.find(b"/lib")
+                what = head[start:].partition(b"\0")[0].partition(b"\n")[0]
+                error.strerror = f"{as_text(what)}: {error.strerror}"
+            if head or file == name or error.errno not in (ENOENT, ENOTDIR):
+                failures.append(error)
     raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
 
 
@@ -307,7 +310,7 @@ def close_inherited() -> None:
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2:
                 attempt(os.close, int(name))
-    except (OSError, ValueError, OverflowError):  # no /proc, or something else there
+    except Exception:  # there is no /proc, or something else in its place
         os.closerange(3, 65536)
 
 
@@ -328,7 +331,7 @@ class Init:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.log = say if options.verbose else lambda text: None
-        self.name = options.command[0].decode(errors="surrogateescape")
+        self.name = as_text(options.command[0])
         self.group = os.getpgrp()  # 0: it is outside our PID namespace, with its shell
         self.mode = SESSION
         if options.single_child:
@@ -345,17 +348,17 @@ class Init:
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
         self.whom = ""  # the same, in words
-        self.is_stopped = False  # the child, by what we have sent or by what we followed
+        self.is_stopped = False  # the child, by us, or we have followed its stop
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.deadline: "float | None" = None  # of the grace, once the farewell is sent
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
-        """Fork a child that becomes the command, with that signal mask; or Exception."""
+        """Fork a child that becomes the command with that signal mask; or Exception."""
         undo_locale_coercion()
         # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2));
         # while SIGTSTP is, it does not stop us. The command is to have them ignored.
         ours = (SIGCHLD, SIGTSTP)
-        ignored = [n for n in ours if signal.getsignal(n) == SIG_IGN]
+        ignored = {int(n) for n in ours if signal.getsignal(n) == SIG_IGN}
         # Python ignores SIGPIPE and SIGXFSZ, and has a handler (a callable) for SIGINT.
         # The command is not to inherit that, and no handler is to run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
@@ -369,7 +372,7 @@ class Init:
         if self.mode == SINGLE:
             self.target, self.whom = self.child, f"{self.child}"
 
-    def be_child(self, mask: "set[int | signal.Signals]", ignored: "list[int]") -> None:
+    def be_child(self, mask: "set[int | signal.Signals]", ignored: "set[int]") -> None:
         """Become the command; or say why not, and exit. We are in the child here."""
         what, status = "cannot start", 125
         try:
@@ -392,7 +395,7 @@ class Init:
             signal.pthread_sigmask(SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
             if isinstance(error, FileNotFoundError):
                 status = 127
-            say(f"{what}: {reason(error)}")
+            say(f"{what}: {getattr(error, 'strerror', None) or repr(error)}")
         finally:
             os._exit(status)  # even say() has failed; never let a second pyinit run on
 
@@ -416,7 +419,9 @@ class Init:
             self.follow_stop()
         elif number == SIGCONT:
             self.resume()
-        elif not (by_kernel and number in TTY_SIGNALS and self.terminal_told_child()):
+        elif by_kernel and number in TTY_SIGNALS and self.shares_keys():
+            pass  # the terminal has sent it to the child, too
+        else:
             sent = self.forward_as[number]
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
@@ -425,22 +430,22 @@ class Init:
                 how = SIGTSTP if by_kernel else SIGSTOP
                 self.stop_us(os.getpid(), how, by_kernel)
 
-    def terminal_told_child(self) -> bool:
-        """Tell whether the terminal sends the child, too, what it has sent us."""
-        # In SINGLE, if it has not left our group.
+    def shares_keys(self) -> bool:
+        """Tell whether the terminal's keys reach the child, too: it is in our group."""
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
 
     def send(self, number: int, why: "str | int") -> None:
-        """Send the target a signal, 0: none; -v says so, and why, or for which signal."""
+        """Send the target a signal, 0: none; -v says so, and why or for which signal."""
+        if self.death and number in STOPS:
+            number = 0  # it would freeze those whom the grace is for
         error = attempt(os.kill, self.target, number)
         if isinstance(error, ProcessLookupError) and self.death is None:
             # The child was just forked and has not called setpgid or setsid: a race.
             error = attempt(os.kill, self.child, number)
         if self.options.verbose:
-            whom = f"{self.whom}: {error.strerror}" if error else self.whom
-            text = f"{'not ' if error else ''}sent {name_of(number)} to {whom}"
-            cause = name_of(why) if isinstance(why, int) else why
-            say(f"{cause}: {text if number else 'dropped'}")
+            text = f"sent {name_of(number)} to {self.whom}" if number else "dropped"
+            text = f"not {text}: {error.strerror}" if error else text
+            say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
         if number in (*STOPS, SIGCONT):
             self.is_stopped = number != SIGCONT
         elif self.is_stopped and number in ENDS:
@@ -488,7 +493,7 @@ class Init:
         if news.si_code == os.CLD_CONTINUED:
             self.is_stopped = False
             if self.mode == SINGLE:
-                # A shell's fg has resumed our whole group, so the child as well. Drop our
+                # A shell's fg has resumed our group, so the child as well. Drop our
                 # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
                 signal.sigtimedwait([SIGCONT], 0)
             return
@@ -503,11 +508,11 @@ class Init:
             self.stop_us(self.us, SIGTSTP, undo)
 
     def give_terminal(self) -> bool:
-        """Give the child the terminal, and resume it; False if a shell can need that."""
+        """Give the child the terminal and resume it; False if a shell can need that."""
         owner = foreground() or EVERYBODY
-        if owner != self.group and os.getsid(0) != os.getpid():
-            if not isinstance(attempt(os.kill, -owner, 0), ProcessLookupError):
-                return False  # (else whose it was has ended)
+        is_free = isinstance(attempt(os.kill, -owner, 0), ProcessLookupError)  # ended
+        if not is_free and owner != self.group and os.getsid(0) != os.getpid():
+            return False
         if attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
@@ -547,8 +552,6 @@ class Init:
             deadline = now() + self.options.grace
             self.pass_terminal(self.group)
             self.mode = SESSION  # those left do not have our terminal: all is passed on
-            for number, sent in self.forward_as.items():  # and no stop freezes them
-                self.forward_as[number] = 0 if sent in STOPS else sent
             if self.options.grace and os.getpid() == 1:
                 self.target, self.whom = EVERYBODY, "everybody"
             if self.target != self.child:  # in SINGLE it was the child alone
@@ -579,7 +582,8 @@ class Init:
             if not self.others_exist():
                 return
             if is_late:
-                return self.send(SIGKILL, "grace is over")
+                self.send(SIGKILL, "grace is over")
+                return
             info = signal.sigtimedwait(SIGNALS, 0)
             if info is not None:
                 self.handle(info)
@@ -614,7 +618,7 @@ def main(argv: "list[str] | None" = None) -> int:
         init = Init(read_command_line(argv))
         init.start(mask)
     except Exception as error:
-        say(f"cannot start: {reason(error)}")
+        say(f"cannot start: {getattr(error, 'strerror', None) or repr(error)}")
         return 125
     failure, said = None, ""
     while True:
@@ -623,7 +627,6 @@ def main(argv: "list[str] | None" = None) -> int:
                 # Go on at a pace that costs nothing; without that, as long as it runs.
                 if attempt(signal.sigtimedwait, [], 0.1):
                     attempt(os.waitid, os.P_PID, init.child, os.WEXITED | os.WNOWAIT)
-                    init.options.grace = 0
                 if said != repr(failure):
                     said = repr(failure)
                     init.log(f"going on after {said}")

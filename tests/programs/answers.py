@@ -13,6 +13,7 @@ later:   does nothing before a SIGUSR1 has come
 stty:    and then sets the terminal
 writes:  and then writes to it
 left:    never reads, and nothing but SIGKILL ends it; says "farewell" for SIGTERM
+twice:   the same, but a second SIGTERM ends it
 still:   never reads
 """
 
@@ -44,6 +45,12 @@ def stop(number, frame):
     say("back")
 
 
+def farewell(number, frame):
+    say("farewell")
+    if "twice" in KINDS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has it otherwise
 signal.signal(signal.SIGUSR2, lambda *_: say("alive"))
 if "ends" in KINDS:
@@ -57,10 +64,10 @@ if "nano" in KINDS:
     signal.signal(signal.SIGTSTP, stop)
 if "default" in KINDS:
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-if "left" in KINDS:
+if {"left", "twice"} & {*KINDS}:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: say("farewell"))
+    signal.signal(signal.SIGTERM, farewell)
 if "later" in KINDS:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 say("up")
@@ -71,7 +78,7 @@ if "stty" in KINDS:
     say("set")
 if "writes" in KINDS:
     say("written")
-while "still" in KINDS or "left" in KINDS:
+while {"still", "left", "twice"} & {*KINDS}:
     signal.pause()
 while True:
     data = os.read(0, 4096)

@@ -132,7 +132,8 @@ def send(pid, *numbers):
     """Send signals to pyinit, each when it has dealt with the one before, until it ends."""
     for number in numbers:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            if state(pid) not in ("Z", ""):
+                os.kill(pid, number)
             handled(pid)
 
 
@@ -170,16 +171,23 @@ class Line:
         empty = struct.pack("i", 0)
         return struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, empty))[0]
 
-    def press(self, key):
-        """Press a key of a signal's; return when the terminal has sent that.
+    def press(self, keys):
+        """Press keys; return when the line discipline has dealt with them.
 
         A worker of the kernel's does it, for which poll(2) waits if nothing is to be
-        read; and what was to be read, such a key throws away.
+        read; and what was to be read, a key that sends a signal throws away.
         """
-        self.screen.type(key)
+        self.screen.type(keys)
         poll = select.poll()
         poll.register(self.slave, select.POLLIN)
-        until(lambda: not poll.poll(0) and not self.unread(), "the key is dealt with")
+        if keys.endswith("\n"):
+            poll.poll(0)
+        else:
+            until(lambda: not poll.poll(0) and not self.unread(), "the key's signal")
+
+    def flush(self):
+        """Throw away what was typed that nobody has read."""
+        termios.tcflush(self.slave, termios.TCIFLUSH)
 
     def close(self):
         os.close(self.slave)
@@ -187,13 +195,16 @@ class Line:
 
 @pytest.fixture
 def press():
-    """Return a function that presses a key of a terminal's, and waits for its signal."""
+    """Return a function that presses keys of a terminal's: a line, or one for a signal.
+
+    Without any, it throws away what was typed that nobody has read.
+    """
     lines = {}
 
-    def press(screen, key):
+    def press(screen, keys=""):
         if screen not in lines:
             lines[screen] = Line(screen)
-        lines[screen].press(key)
+        lines[screen].press(keys) if keys else lines[screen].flush()
 
     yield press
     for line in lines.values():

@@ -84,12 +84,15 @@ class Sequence:
         words = [INIT, "-c"] if self.mode == "single" else [INIT]
         for rule in reversed(self.rules):  # the last one for a signal counts
             words += ["-r", rule]
-        if self.chance(3):
+        grace = self.mode != "single" and self.chance(2)
+        if grace:
             words += ["--grace", "20"]
         kind = self.choose.choice(KINDS) + " still" * (self.mode == "session")
         command = f"{ANSWERS} {kind}"
-        if self.mode != "single" and self.chance(3):
-            command = "sh -c " + shlex.quote(f"sleep 1000 & exec {command}")
+        left = None
+        if self.mode != "single" and (grace or self.chance(3)):
+            left = f"{ANSWERS} twice" if grace else "sleep 1000"
+            command = "sh -c " + shlex.quote(f"{left} & exec {command}")
         line = f"{' '.join(words)} {command}" + " </dev/null" * (self.mode == "session")
         if self.world == "shell":
             if self.chance(4):
@@ -99,7 +102,7 @@ class Sequence:
             in_background = self.chance(3)
             self.history.append(line + " &" * in_background)
             self.screen.type(self.history[0] + "\n")
-            self.screen.expect("up\n")
+            self.screen.expect(*["up\n"] * (1 + grace))
             self.init = only_child(self.screen.pid)
             until(lambda: os.getpgid(self.init) == self.init, "the job has its group")
             if in_background:
@@ -108,19 +111,21 @@ class Sequence:
             self.history.append(line)
             words = [*namespace(), "--", "sh", "-c", "exec " + line]
             self.screen = self.terminal(*words)
-            self.screen.expect("up\n")
+            self.screen.expect(*["up\n"] * (1 + grace))
             self.init = only_child(self.screen.pid)
             self.owner = None
         else:
             self.history.append(line)
             script = f'trap : INT QUIT; {line}; echo then; read line; echo "=$line="'
             self.screen = self.terminal("sh", "-c", script)
-            self.screen.expect("up\n")
+            self.screen.expect(*["up\n"] * (1 + grace))
             self.init = only_child(self.screen.pid)
             self.owner = self.screen.pid
         # A command that is a job of sh's ends with it. (sh has become the command.)
         self.command = only_child(self.init)
         until(lambda: "answers" in " ".join(command_line(self.command)), "the command")
+        # In the group of the command, and with another state than that.
+        self.left = only_child(self.command) if left else None
         self.settle()
 
     def is_over(self):
@@ -153,7 +158,7 @@ class Sequence:
         if self.world != "container":
             steps["init", "STOP"] = 1
         steps.update({("command", "STOP"): 1, ("command", "CONT"): 2})
-        steps.update({("command", "TSTP"): 1, ("command", "KILL"): 0.3})
+        steps.update({("command", "TSTP"): 1, ("command", "KILL"): 0.6})
         steps.update({("key", "Z"): 6, ("key", "C"): 0.5, ("resize", ""): 1})
         steps["key", "\\"] = 0.3
         if self.shell_has_terminal():
@@ -168,7 +173,7 @@ class Sequence:
         if what == "key":
             self.press(self.screen, chr(ord(name) - 64))
         elif what == "type":
-            self.screen.type(name + "\n")
+            self.press(self.screen, name + "\n")
         elif what == "resize":
             self.screen.resize(self.choose.randrange(20, 60), 80)
         elif state(pid) not in ("Z", ""):
@@ -178,8 +183,9 @@ class Sequence:
 
     def note(self, what, name):
         """Keep what a process has asked for."""
-        stops = self.sent_for.get(name, name) if what == "init" else name
-        if stops in STOPPING:
+        sent = self.sent_for.get(name, name) if what == "init" else name
+        # One that is rewritten to what does not stop stops pyinit itself.
+        if sent in STOPPING or (name in STOPPING and sent != "0"):
             self.asked = True
         if what == "command" and name in STOPPING:
             self.stopped_by_others = True
@@ -189,16 +195,19 @@ class Sequence:
         steps = self.steps()
         what, name = self.choose.choices([*steps], [*steps.values()])[0]
         was_the_shells = self.shell_has_terminal()
+        left_before = state(self.left)
         self.history.append(f"{what} {name}".strip())
         self.do(what, name)
         self.settle()
-        states = [state(self.init), state(self.command)]
+        states = [state(pid) for pid in (self.init, self.command, self.left)]
         self.history[-1] += f" -> {states}{' $' * self.shell_has_terminal()}"
         if was_the_shells and (what, name) != ("type", "fg"):
             assert self.shell_has_terminal(), "the shell still has the terminal"
-        if state(self.command) != "T":
+        if states[1] in ("Z", "") and (states[0] != "T" or left_before != "T"):
+            assert states[2] != "T", "nobody is frozen whom the grace is for"
+        if "T" not in states[:2]:
             self.asked = self.stopped_by_others = False
-        elif self.world != "shell":
+        elif self.world != "shell" and states[1] == "T":
             assert self.asked, "no key stops the command where nobody resumes it"
         self.idle(0.01)
 
@@ -215,16 +224,17 @@ class Sequence:
     def end(self):
         """End it, by SIGTERM and SIGCONT; look at what must hold then."""
         self.idle(0.1)
-        for _ in range(3):
+        self.press(self.screen)  # of that, the script is to read nothing
+        all_of_it = [self.init, self.command, self.left, *descendants(self.init)]
+
+        def ended():
+            # Again and again: some of it ends by a second one.
             send(self.init, signal.SIGTERM, signal.SIGCONT)
             if self.stopped_by_others and state(self.command) == "T":
                 os.kill(self.command, signal.SIGCONT)
-        all_of_it = [self.init, self.command, *descendants(self.init)]
-        until(
-            lambda: all(state(pid) in ("Z", "") for pid in all_of_it),
-            "SIGTERM and SIGCONT end all of it: "
-            f"{[(pid, state(pid), command_line(pid)[-2:]) for pid in all_of_it]}",
-        )
+            return all(state(pid) in ("Z", "") for pid in all_of_it)
+
+        until(ended, f"SIGTERM and SIGCONT end {self.alive(all_of_it)}")
         if self.world == "shell":
             until(self.shell_has_terminal, "the shell has the terminal again")
             shell_reads(self.screen)
@@ -234,6 +244,10 @@ class Sequence:
             self.screen.type("fine\n")
             self.screen.expect("fine=\n")
             assert self.screen.process.status() == 0
+
+    @staticmethod
+    def alive(pids):
+        return [(pid, state(pid)) for pid in pids if state(pid) not in ("Z", "")]
 
     def run(self):
         """Do all of it; a failure says what was done."""
