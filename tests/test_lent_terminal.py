@@ -139,7 +139,7 @@ def started(request, lent):
     return started
 
 
-@pytest.mark.parametrize("options", [[], ["-v"], ["--grace", "1"]], ids=repr)
+@pytest.mark.parametrize("options", [[], ["--grace", "1"]], ids=repr)
 @pytest.mark.parametrize(
     ("key", "number"), [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT)]
 )
@@ -340,9 +340,9 @@ def test_under_script(lent):
     screen = lent(tool("script"), "-qec", line, "/dev/null", control=True)
     screen.expect("ready .*\n")
     screen.type("\x03")
-    screen.expect("^2\r?\n")
+    screen.expect("2\r?\n")
     screen.type("\x1c")
-    screen.expect("^3\r?\n")
+    screen.expect("3\r?\n")
 
 
 def test_a_job_in_the_background_takes_nothing(shell):
@@ -405,9 +405,9 @@ def test_under_ssh(lent, tmp_path):
     screen = lent(*check, "-tt", "localhost", line, control=True)
     screen.expect("ready .*\n")
     screen.type("\x03")
-    screen.expect("^2\r?\n")
+    screen.expect("2\r?\n")
     screen.type("\x1c")
-    screen.expect("^3\r?\n")
+    screen.expect("3\r?\n")
     # Without -t there is no terminal, and all is as it was.
     got = subprocess.run(
         [*check, "localhost", f"{INIT} sh -c 'exit 6'"], stdin=subprocess.DEVNULL
@@ -467,9 +467,9 @@ def test_ctrl_c_in_lxc_start(lent, lxc):
     screen.expect("ready .*\n")
     for _ in range(2):
         screen.type("\x03")
-        screen.expect("^2\r?\n")
+        screen.expect("2\r?\n")
         screen.type("\x1c")
-        screen.expect("^3\r?\n")
+        screen.expect("3\r?\n")
 
 
 def test_a_shell_in_lxc_start_has_job_control(lent, lxc):
