@@ -161,8 +161,9 @@ class Engine:
     def build_options(self):
         """Return what every build of Dockerfile.example is told."""
         options = ["--build-arg", f"PYTHON_IMAGE={self.base}"]
-        if self.name == "podman":
-            options += ["--isolation", "chroot"]
+        # (RUN needs no network; Podman refuses a container without one in a chroot.)
+        podman = self.name == "podman"
+        options += ["--isolation", "chroot"] if podman else ["--network", "none"]
         return [*options, "-f", self.context / "Dockerfile.example"]
 
     def clear(self):
