@@ -1,11 +1,21 @@
 """Fixtures, and CI's rule that a skip is a failure."""
 
 import os
+import re
 import shutil
 
 import pytest
 from engines import containers, docker, engine, podman  # noqa: F401, they are fixtures
-from support import PYINIT, Process, namespace, public_directory
+from support import (
+    PROMPT,
+    PYINIT,
+    Process,
+    Terminal,
+    namespace,
+    only_child,
+    public_directory,
+    tool,
+)
 
 
 def pytest_configure():
@@ -67,3 +77,56 @@ def pid1(start):
         return process
 
     return pid1
+
+
+@pytest.fixture
+def terminal():
+    opened = []
+
+    def terminal(*argv, **kwargs):
+        opened.append(Terminal(*argv, **kwargs))
+        return opened[-1]
+
+    yield terminal
+    for one in opened:
+        one.process.clean()
+        one.close()
+
+
+@pytest.fixture(params=["container", "exec", "script"])
+def alone(request, terminal):
+    """Return a function that runs pyinit where there is nobody to resume it."""
+
+    def alone(*words):
+        if request.param == "container":
+            screen = terminal(*namespace(), "--", *PYINIT, *words)
+            screen.init = only_child(screen.pid)
+        elif request.param == "exec":
+            screen = terminal(*PYINIT, *words)
+            screen.init = screen.pid
+        else:
+            screen = terminal(
+                "sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words
+            )
+            screen.init = only_child(screen.pid)
+        return screen
+
+    return alone
+
+
+@pytest.fixture
+def container(terminal):
+    def container(*words, trace=()):
+        screen = terminal(*namespace(), "--", *trace, *PYINIT, *words)
+        screen.init = only_child(screen.pid)
+        return screen
+
+    return container
+
+
+@pytest.fixture
+def shell(terminal):
+    """An interactive bash with job control, at its prompt."""
+    screen = terminal(tool("bash"), "--norc", "--noprofile", "--noediting", "-i")
+    screen.expect(re.escape(PROMPT))
+    return screen

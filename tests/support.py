@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import os
 import pty
@@ -10,9 +11,11 @@ import select
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import uuid
 from pathlib import Path
@@ -429,3 +432,106 @@ def as_user(uid, argv):
 def field(text, name):
     """Return the value of a line "name: value" of a /proc/PID/status."""
     return re.search(rf"^{name}:\s*(.*)$", text, re.M).group(1)
+
+
+PROMPT = "@prompt@ "
+ECHOES = ["sh", "-c", "echo up; while read line; do echo got $line; done"]
+
+
+class Terminal:
+    """A pseudo-terminal, and the program that has it as its controlling terminal."""
+
+    def __init__(self, *argv, ours=True):
+        self.master, slave = open_terminal()
+        attributes = termios.tcgetattr(slave)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        env = {**os.environ, "PS1": PROMPT, "ENV": "", "HISTFILE": "", "TERM": "dumb"}
+
+        def lead_session():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        kwargs = {"stdin": slave, "stdout": slave, "stderr": slave}
+        if argv[0] == "unshare":
+            # It is PID 1 that is to lead the session, not unshare.
+            end = argv.index("--") + 1
+            argv = [*argv[:end], tool("setsid"), "--ctty", *argv[end:]]
+        elif ours:
+            kwargs.update(preexec_fn=lead_session, start_new_session=False)
+        self.process = Process(argv, env=env, **kwargs)
+        os.close(slave)
+        self.pid = self.process.pid
+        self.seen = ""
+        self.all = ""
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def expect(self, *patterns):
+        """Wait until each pattern has come, in this order; return what came with it."""
+        for pattern in patterns:
+            deadline = monotonic() + DEADLINE
+            while not re.search(pattern, self.seen, re.M):
+                left = max(0, deadline - monotonic())
+                ready, _, _ = select.select([self.master], [], [], left)
+                try:
+                    data = os.read(self.master, 4096) if ready else b""
+                except OSError:
+                    data = b""
+                if not data:
+                    pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
+                self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+                self.all += data.decode(errors="replace")
+            found = re.search(pattern, self.seen, re.M)
+            before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        return before
+
+    def run(self, command):
+        """Type a command to the shell at its prompt; return its output."""
+        self.type(command + "\n")
+        return self.expect(re.escape(PROMPT))[: -len(PROMPT)]
+
+    def resize(self, rows, columns):
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def foreground(self):
+        return os.tcgetpgrp(self.master)
+
+    def close(self):
+        if self.master is not None:
+            os.close(self.master)
+            self.master = None
+
+
+def stage(pid):
+    """Return what pyinit does: "stopping", "resumed", and does not know it, or "on".
+
+    It lets SIGTSTP alone through to be stopped; sigtimedwait(2) lets all through.
+    """
+    text = Path(f"/proc/{pid}/status").read_text()
+    pending, blocked = (int(field(text, name), 16) for name in ("ShdPnd", "SigBlk"))
+    tstp, cont = 1 << (signal.SIGTSTP - 1), 1 << (signal.SIGCONT - 1)
+    if blocked & cont and not blocked & tstp:
+        return "stopping"
+    return "resumed" if pending & cont else "on"
+
+
+INIT = shlex.join(PYINIT)
+
+
+KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
+
+
+def stop(screen, init, how):
+    """Stop a job with Ctrl-Z, or from outside."""
+    if how == "typed":
+        screen.type("\x1a")
+    else:
+        os.kill(init, signal.SIGTSTP)
+
+
+def logged(trace, path):
+    """Return strace's words with the log at a path."""
+    return [str(path) if word == "/dev/null" else word for word in trace]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from support import HOST, PYINIT, as_user, reason, tool
+from support import HOST, PYINIT, PYINIT_FILE, PYTHON, as_user, reason, tool
 
 FATAL = [
     n
@@ -130,3 +130,33 @@ def test_not_found_with_nobody_to_tell(start, mode):
     process = start(*PYINIT, *mode, "no-such-command", stderr=write)
     os.close(write)
     assert process.wait() == 127
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("os._exit(pyinit.main(['no\\0name']))", 126, ": embedded null byte"),
+        (
+            "import threading\n"
+            "def run(): os._exit(pyinit.main(['true']))\n"
+            "threading.Thread(target=run).start()",
+            125,
+            "cannot start: signal only works in main thread",
+        ),
+    ],
+    ids=["in the child", "before"],
+)
+def test_a_reason_that_is_not_the_kernels_is_said(start, body, status, said):
+    # A host that imports pyinit can do what no command line can.
+    program = f"import os, sys; sys.path.insert(0, {str(PYINIT_FILE.parent)!r})\n"
+    process = start(*PYTHON, "-c", program + "import pyinit\n" + body)
+    assert process.wait() == status, process.stderr
+    assert process.stderr.startswith("[pyinit] ") and said in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+def test_the_end_by_a_signal_is_said(pyinit):
+    process = pyinit("-v", "sh", "-c", "echo up; kill -KILL $$")
+    assert process.wait() == 137
+    said = process.stderr.splitlines()
+    assert said[-1].endswith(" was ended by SIGKILL, status 137")

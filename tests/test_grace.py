@@ -1,6 +1,7 @@
 """--grace: what the command leaves behind gets its SIGTERM and its time."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -14,6 +15,7 @@ from support import (
     REPORTER,
     as_user,
     children,
+    logged,
     marked,
     monotonic,
     namespace,
@@ -396,3 +398,69 @@ def test_a_leftover_that_has_become_somebody_elses(start, public):
     let_go(process)
     assert process.wait() == 4, process.stderr
     assert left.exists()
+
+
+def test_v_does_not_speak_of_a_signal_that_was_not_sent(pid1):
+    # During grace pyinit wakes up for the end of a process and for a dropped signal:
+    # it sends nobody anything then, and must not say so.
+    program = '(setsid "$@" &) ; sleep 100 & read line; exit 4'
+    options = ["-v", "--grace", "60", "-r", "USR1:0", "-r", "HUP:KILL"]
+    process = pid1(*options, "sh", "-c", program, "sh", *REPORTER, stdin=-1)
+    process.line()
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    process.expect(15)  # the farewell, which ends the sleep too
+    process.until_stderr("reaped")
+    os.kill(process.init, signal.SIGUSR1)
+    os.kill(process.init, signal.SIGURG)
+    process.expect(int(signal.SIGURG))
+    os.kill(process.init, signal.SIGHUP)
+    assert process.wait() == 4
+    said = re.findall(r"sent (\w+)", process.stderr)
+    assert said, process.stderr
+    assert not {"0", "nothing", "SIGUSR1", "10"} & {*said}, process.stderr
+
+
+def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
+    # Nothing tells of the end of others' children. In one second it looks fifty times,
+    # with two calls each, fewer where the machine is slow: neither does it spin, nor sleep
+    # through the end.
+    log = tmp_path / "log"
+    trace = logged(strace("-e", "trace=rt_sigtimedwait", follow=False), log)
+    stubborn = "trap '' TERM; echo up; while :; do sleep 10; done"
+    program = f'sh -c "{stubborn}" & read line; exit 4'
+    command = [*PYINIT, "--grace", "1", "sh", "-c", program]
+    words = [*namespace(), "sh", "-c", '"$@"; echo ended $?', "sh", *trace, *command]
+    process = start(*words, stdin=-1)
+    process.expect("up")
+    before = len(log.read_text().splitlines())
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    process.expect("ended 4")
+    calls = len(log.read_text().splitlines()) - before
+    assert 16 < calls < 120
+
+
+# --- What -v says ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "reported"),
+    [
+        ([], "farewell: sent SIGTERM to everybody", "15"),
+        (["-r", "TERM:QUIT"], "farewell: sent SIGQUIT to everybody", "3"),
+        (["-r", "TERM:0"], "farewell: dropped", None),
+    ],
+)
+def test_the_farewell_is_said(pid1, options, said, reported):
+    command = 'setsid "$@" & read line; exit 4'
+    words = ["-v", "--grace", "0.5", *options, "sh", "-c", command, "sh", *REPORTER]
+    process = pid1(*words, stdin=-1)
+    process.line()
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    assert process.wait() == 4
+    lines = process.stderr.splitlines()
+    assert f"[pyinit] {said}" in lines
+    assert lines[-1] == "[pyinit] grace is over: sent SIGKILL to everybody"
+    assert process.stdout.split("\n")[1] == (reported or "")

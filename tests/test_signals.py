@@ -20,6 +20,8 @@ from support import (
     calls_before_pyinit,
     children,
     field,
+    hold,
+    namespace,
     only_child,
     state,
     strace,
@@ -363,3 +365,86 @@ def test_an_interrupt_during_the_first_import(start):
     os.kill(init, signal.SIGINT)
     assert process.wait() == 130
     assert process.stderr == ""
+
+
+def test_a_line_that_cannot_be_written_is_no_signal_for_the_command(start, tmp_path):
+    # A file at its limit answers a write with SIGXFSZ, to pyinit: it is not passed on.
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@" 2>"$0"', tmp_path / "log"]
+    process = start(*words, *PYINIT, "-v", *REPORTER, "7")
+    assert process.line().startswith("ready ")
+    os.kill(process.pid, signal.SIGUSR2)
+    process.expect("12")
+    os.kill(process.pid, signal.SIGTERM)
+    process.expect("15")
+    assert process.wait() == 7
+    assert "25" not in process.stdout.split()
+
+
+# --- A program for another machine ----------------------------------------------------
+
+
+# --- Stops and what resumes them ------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+def test_sigcont_close_behind_sigtstp(start, mode):
+    # While pyinit passes the stop on, held up at the door of kill(2), SIGCONT comes:
+    # SIGSTOP to itself would discard it, and both would stay stopped.
+    process = start(*hold("kill", 0.5), *PYINIT, *mode, "--", *REPORTER)
+    command = int(process.line().split()[1])
+    init = int(field(Path(f"/proc/{command}/status").read_text(), "PPid"))
+    tstp = 1 << (signal.SIGTSTP - 1)
+
+    def taken():
+        text = Path(f"/proc/{init}/status").read_text()
+        return not int(field(text, "ShdPnd"), 16) & tstp
+
+    os.kill(init, signal.SIGTSTP)
+    until(taken, "pyinit has taken SIGTSTP")
+    os.kill(init, signal.SIGCONT)
+    got = process.line()
+    if mode:  # the command gets the stop as it was sent
+        assert got == str(int(signal.SIGTSTP))
+        got = process.line()
+    assert got == str(int(signal.SIGCONT))
+    os.kill(init, signal.SIGRTMAX)
+    process.expect(int(signal.SIGRTMAX))
+
+
+def test_what_is_said(pid1):
+    process = pid1("-v", "-r", "USR1:0", "-r", "64:RTMIN+1", "--", *REPORTER, "5")
+    process.line()
+    os.kill(process.init, signal.SIGUSR1)
+    os.kill(process.init, signal.SIGRTMAX)
+    process.expect(int(signal.SIGRTMIN + 1))
+    os.kill(process.init, signal.SIGTERM)
+    assert process.wait() == 5
+    child = process.stderr.split()[1]
+    assert process.stderr.splitlines() == [
+        f"[pyinit] {child} runs {PYTHON[0]}; orphans are ours",
+        "[pyinit] SIGUSR1: dropped",
+        f"[pyinit] SIGRTMAX: sent SIGRTMIN+1 to group {child}",
+        f"[pyinit] SIGTERM: sent SIGTERM to group {child}",
+        f"[pyinit] farewell: sent SIGTERM to group {child}",
+        f"[pyinit] {child} exited with 5",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, 64])
+def test_signals_reach_the_command_of_pid_1(pid1, number):
+    process = pid1("--", *REPORTER)
+    process.line()
+    os.kill(process.init, number)
+    process.expect(int(number))
+
+
+def test_pid_1_is_not_dead_before_it_is_ready(start):
+    # The same held-up start as in test_signals, where the kernel would drop what PID 1
+    # has no handler for.
+    first = calls_before_pyinit("rt_sigprocmask") + 1
+    trace = hold("rt_sigprocmask", 2, "delay_exit", when=first)
+    process = start(*namespace(), *trace, *PYINIT, "-r", "TERM:HUP", "sleep", "60")
+    init = only_child(process.pid, PYINIT[0])
+    until(lambda: all_blocked(init), "signals are blocked")
+    os.kill(init, signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGHUP

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PYINIT = ROOT / "pyinit.py"
 CC = shutil.which("cc") or shutil.which("gcc")
 PYTHON = [sys.executable, "-IS"]

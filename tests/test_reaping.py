@@ -1,32 +1,21 @@
 """As a real PID 1, in a PID namespace of its own."""
 
 import os
-import select
 import shlex
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from support import (
-    DEADLINE,
     PROGRAMS,
     PYINIT,
     PYTHON,
     REPORTER,
-    all_blocked,
-    as_user,
-    calls_before_pyinit,
     children,
     field,
-    hold,
     marked,
-    mounted,
     namespace,
-    need,
-    only_child,
     state,
     tool,
     until,
@@ -80,26 +69,6 @@ def test_many_exits_behind_one_sigchld(pid1):
     os.kill(process.init, signal.SIGCONT)
     process.expect("left 0")
     assert process.wait() == 9
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, 64])
-def test_signals_reach_the_command_of_pid_1(pid1, number):
-    process = pid1("--", *REPORTER)
-    process.line()
-    os.kill(process.init, number)
-    process.expect(int(number))
-
-
-def test_pid_1_is_not_dead_before_it_is_ready(start):
-    # The same held-up start as in test_signals, where the kernel would drop what PID 1
-    # has no handler for.
-    first = calls_before_pyinit("rt_sigprocmask") + 1
-    trace = hold("rt_sigprocmask", 2, "delay_exit", when=first)
-    process = start(*namespace(), *trace, *PYINIT, "-r", "TERM:HUP", "sleep", "60")
-    init = only_child(process.pid, PYINIT[0])
-    until(lambda: all_blocked(init), "signals are blocked")
-    os.kill(init, signal.SIGTERM)
-    assert process.wait() == 128 + signal.SIGHUP
 
 
 def test_an_inherited_ignored_sigchld(start):
@@ -162,81 +131,10 @@ def test_idle_it_makes_no_system_call(pid1):
     assert seen.count(b"(") == 1 and b"rt_sigtimedwait" in seen, seen
 
 
-# Only bash can name a descriptor above 9.
-CLOSES_IT = "exec {}>&-; echo closed; read line"
-
-
-def test_pid_1_keeps_neither_descriptors_nor_directory(pid1):
-    read, write = os.pipe()
-    process = pid1(
-        *(tool("bash"), "-c", CLOSES_IT.format(write)),
-        pass_fds=[write],
-        stdin=subprocess.PIPE,
-        cwd="/usr",
-    )
-    os.close(write)
-    os.close(read)
-    process.expect("closed")
-    listing = f"/proc/{process.init}/fd"
-    until(lambda: sorted(os.listdir(listing)) == ["0", "1", "2"], "0, 1 and 2 only")
-    assert os.readlink(f"/proc/{process.init}/cwd") == "/"
-
-
-def test_no_descriptor_is_kept_without_proc(start):
-    if os.getuid():
-        pytest.skip("only root can cover /proc")
-    closes_with_the_command(start, *mounted("mount -t tmpfs none /proc"))
-
-
-def test_a_pipe_handed_to_the_command_closes_with_it(start):
-    closes_with_the_command(start)
-
-
-def closes_with_the_command(start, *before):
-    """Hand a pipe on through pyinit, run by the words before: it keeps no copy."""
-    read, write = os.pipe()
-    words = [*before, *PYINIT, tool("bash"), "-c", CLOSES_IT.format(write)]
-    process = start(*words, pass_fds=[write], stdin=subprocess.PIPE)
-    os.close(write)
-    process.expect("closed")
-    # The end comes, though pyinit and the command live.
-    assert select.select([read], [], [], DEADLINE)[0]
-    assert os.read(read, 1) == b""
-    assert process.popen.poll() is None
-    os.close(read)
-
-
-def test_memory_exhausted_it_goes_on(pid1):
-    process = pid1("--", *REPORTER)
-    process.line()
-    subprocess.run([tool("prlimit"), f"--pid={process.init}", "--as=1"], check=True)
-    for _ in range(100):
-        os.kill(process.init, signal.SIGUSR1)
-        process.expect(10)
-
-
-def test_as_an_ordinary_user(start):
-    process = start(*as_user(64008, [*PYINIT, "id", "-u"]))
-    process.expect("64008")
-    assert process.wait() == 0
-
-
-def test_a_command_that_becomes_somebody_else(start, public):
-    # An ordinary user's pyinit may not signal it any more, and lives on.
-    setpriv = public / "setpriv"
-    shutil.copy(tool("setpriv"), setpriv)
-    setpriv.chmod(0o4755)
-    become_root = [str(setpriv), "--reuid=0"]
-    need(*as_user(64009, [*become_root, "true"]))
-    words = as_user(64009, [*PYINIT, "-vc", *become_root, "sh", "-c"])
-    process = start(*words, "echo up; read line; exit 6", stdin=subprocess.PIPE)
-    process.expect("up")
-    child = only_child(process.pid)
-    process.send(signal.SIGTERM)
-    process.until_stderr(
-        f"SIGTERM: not sent SIGTERM to {child}: Operation not permitted"
-    )
-    process.popen.stdin.write(b"\n")
-    process.popen.stdin.close()
-    process.popen.stdin = None
-    assert process.wait() == 6
+def test_v_says_whose_the_orphans_are(pid1, pyinit):
+    for start, ours in ((pid1, True), (pyinit, False)):
+        process = start("-v", "true")
+        assert process.wait() == 0
+        first = process.stderr.splitlines()[0]
+        assert ("orphans are ours" in first) == ours, first
+        assert ("we are not" in first) != ours, first
