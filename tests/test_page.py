@@ -197,9 +197,10 @@ def test_the_help_is_the_help():
     for python in [sys.executable, *others]:
         words = [python, "-IS", PYINIT_FILE, "--help"]
         printed = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
-        assert words_of_help(printed.decode()) == words_of_help(HELP), python
+        said = printed.decode()
+        assert words_of_help(said) == words_of_help(HELP), f"{python} says:\n{said}"
         if python == sys.executable and (3, 10) <= sys.version_info < (3, 13):
-            assert printed.decode() == HELP
+            assert said == HELP
 
 
 def test_each_option_is_told_of():

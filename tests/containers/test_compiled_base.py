@@ -42,9 +42,15 @@ def good(containers, text, builder=()):
     return image
 
 
+BARES = {}
+
+
 @pytest.fixture
 def bare(containers):
-    return good(containers, BARE.format(base=containers.base))
+    """The name of the base image without any .pyc file, made once for each engine."""
+    if containers.name not in BARES:
+        BARES[containers.name] = good(containers, BARE.format(base=containers.base))
+    return BARES[containers.name]
 
 
 def imported(containers, image, *options):
