@@ -169,9 +169,11 @@ class Engine:
     def build_options(self):
         """Return what every build of Dockerfile.example is told."""
         options = ["--build-arg", f"PYTHON_IMAGE={self.base}"]
-        # (RUN needs no network; Podman refuses a container without one in a chroot.)
-        podman = self.name == "podman"
-        options += ["--isolation", "chroot"] if podman else ["--network", "none"]
+        if self.name == "podman":
+            # (Its layers of stages and of failed builds would stay, without a name.)
+            options += ["--isolation", "chroot", "--layers=false"]
+        else:
+            options += ["--network", "none"]  # RUN needs none
         return [*options, "-f", self.context / "Dockerfile.example"]
 
     def clear(self):
