@@ -435,7 +435,7 @@ class Init:
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
 
     def send(self, number: int, why: "str | int") -> None:
-        """Send the target a signal, 0: none; -v says so, and why or for which signal."""
+        """Send the target a signal, or 0: none; -v says so, and why or for which one."""
         if self.death and number in STOPS:
             number = 0  # it would freeze those whom the grace is for
         error = attempt(os.kill, self.target, number)
