@@ -167,12 +167,18 @@ def make_parser() -> Parser:
         default=[],
         help="exit 0 where the exit status would be CODE, 0 to 255; repeatable",
     )
-    add(
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "--grace",
         metavar="SECONDS",
         type=seconds,
         default=0.0,
         help="wait SECONDS for what the command leaves, then SIGKILL it (0: neither)",
+    )
+    either.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for all that the command leaves, without SIGTERM or SIGKILL",
     )
     add(
         "-v",
@@ -267,10 +273,11 @@ def become(command: "list[bytes]") -> None:
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
             if error.errno == ENOENT and head:
                 # It is there. What is not is its interpreter: "#!/bin/sh\r", say, or a
-                # program's loader, that of another C library: elf(5).
-                start = 0 if head[:2] == b"#!" else head.find(b"/lib")
-                what = head[start:].partition(b"\0")[0].partition(b"\n")[0]
-                error.strerror = f"{as_text(what)}: {error.strerror}"
+                # program's loader, the first path in it: that of another C library.
+                parts = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+                what = b"".join(parts[:1]).partition(b"\n")[0]
+                what = what[max(what.find(b"/"), 0) :]
+                error.strerror = f"interpreter {as_text(what)}: {error.strerror}"
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
                 failures.append(error)
     raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
@@ -435,7 +442,7 @@ class Init:
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
 
     def send(self, number: int, why: "str | int") -> None:
-        """Send the target a signal, or 0: none; -v says so, and why or for which one."""
+        """Send the target a signal, 0: none; -v says so, and why, or for which one."""
         if self.death and number in STOPS:
             number = 0  # it would freeze those whom the grace is for
         error = attempt(os.kill, self.target, number)
@@ -451,20 +458,20 @@ class Init:
         elif self.is_stopped and number in ENDS:
             self.send(SIGCONT, "it is to end")
 
-    def reap(self) -> None:
-        """Reap dead children; of the command only note how it died, and return."""
+    def reap(self) -> bool:
+        """Reap dead children, only note the command's death; tell if any is left."""
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
                 # WNOWAIT: only look. leave() is to signal the command's group first: a
                 # reaped pid, and with it the number of its group, can become another's.
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return  # there is no child
+                return False
             if dead is None:
-                return  # no child is dead
+                return True  # none of them is dead
             if dead.si_pid == self.child and self.deadline is None:
                 self.death = dead
-                return  # waitid(2) would name it again and again
+                return True  # waitid(2) would name it again and again
             os.waitid(os.P_PID, dead.si_pid, os.WEXITED)
             self.log(f"reaped {dead.si_pid}")
 
@@ -547,14 +554,15 @@ class Init:
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
         """Send those left a SIGTERM, wait out the grace; return the exit status."""
+        waits = self.options.grace or self.options.wait
         is_at_terminal = foreground() in (self.child, self.group)
         if self.deadline is None:  # (else main() calls us again, after an error)
             deadline = now() + self.options.grace
             self.pass_terminal(self.group)
             self.mode = SESSION  # those left do not have our terminal: all is passed on
-            if self.options.grace and os.getpid() == 1:
+            if waits and os.getpid() == 1:
                 self.target, self.whom = EVERYBODY, "everybody"
-            if self.target != self.child:  # in SINGLE it was the child alone
+            if self.target != self.child and not self.options.wait:
                 self.send(self.forward_as[SIGTERM], "farewell")
             self.deadline = deadline
         attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
@@ -563,7 +571,7 @@ class Init:
             status += 128
             how = f"was ended by {name_of(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if self.options.grace and self.target != self.child:
+        if waits and self.target != self.child:  # (in SINGLE it was the child alone)
             self.wait_for_others(self.deadline)
         if status in self.options.expect:
             return 0
@@ -578,10 +586,13 @@ class Init:
         """Go on as in run() while the target exists; after the grace kill it."""
         while True:
             is_late = now() >= deadline  # asked first: then we kill only whom we have
-            self.reap()  # just seen, even if we were stopped in between
+            has_child = self.reap()  # just seen, even if we were stopped in between
             if not self.others_exist():
                 return
-            if is_late:
+            if self.options.wait and has_child:
+                self.handle(signal.sigwaitinfo(SIGNALS))  # the next death's, at last
+                continue
+            if is_late and not self.options.wait:
                 self.send(SIGKILL, "grace is over")
                 return
             info = signal.sigtimedwait(SIGNALS, 0)

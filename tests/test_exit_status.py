@@ -119,7 +119,7 @@ threading.Thread(target=run).start()
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ("os._exit(pyinit.main(['no\\0name']))", 126, "embedded null byte"),
+        ("os._exit(pyinit.main(['no\\0name']))", 126, "embedded null"),
         (IN_A_THREAD, 125, "signal only works in main thread"),
         ("os._exit(pyinit.main(['sh', '-c', 'exit 9']))", 9, ""),
     ],

@@ -218,7 +218,9 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
         words += ["sh", "-c", "exit 7"]
         process = start(*namespace(), "--", *trace, *words)
         assert process.wait() == 7
-        calls = re.findall(r"(kill|waitid)\((?:P_PID, )?(-?\d+), (\w+)", log.read_text())
+        calls = re.findall(
+            r"(kill|waitid)\((?:P_PID, )?(-?\d+), (\w+)", log.read_text()
+        )
         farewell = [call for call in calls if call[0] == "kill"]
         assert len(farewell) == 1, (mark.read_text(), calls)
         group = farewell[0][1]

@@ -200,7 +200,9 @@ def said_once(process, options, error):
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_reaping_is_refused(start, tmp_path, options, error):
     options = OPTIONS[options]
-    process = refused_while_it_runs(start, tmp_path / "log", "wait4", error, options, LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "wait4", error, options, LEAVES
+    )
     costs_nothing(process.init)
     before = monotonic()
     let_go(process)
@@ -211,8 +213,12 @@ def test_reaping_is_refused(start, tmp_path, options, error):
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_signals_are_passed_on_although_reaping_is_refused(start, tmp_path, error):
-    command = "trap 'echo usr1' USR1; (true &); echo up; while read x; do :; done; exit 7"
-    process = refused_while_it_runs(start, tmp_path / "log", "wait4", error, [], command)
+    command = (
+        "trap 'echo usr1' USR1; (true &); echo up; while read x; do :; done; exit 7"
+    )
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "wait4", error, [], command
+    )
     costs_nothing(process.init, 0.5)
     process.send(signal.SIGUSR1, process.init)
     process.popen.stdin.write(b"\n")  # (dash runs a trap after the read)
@@ -226,7 +232,9 @@ def test_signals_are_passed_on_although_reaping_is_refused(start, tmp_path, erro
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_waiting_for_signals_is_refused(start, tmp_path, options, error):
     options = OPTIONS[options]
-    process = refused_while_it_runs(start, tmp_path / "log", "rt_sigtimedwait", error, options, LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "rt_sigtimedwait", error, options, LEAVES
+    )
     costs_nothing(process.init)
     before = monotonic()
     let_go(process)
@@ -240,8 +248,12 @@ def test_waiting_for_signals_is_refused(start, tmp_path, options, error):
 def test_the_grace_is_over_although(start, tmp_path, call, options):
     # What is left ignores the farewell: only the grace's end can end it.
     options = OPTIONS[options]
-    leave = "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
-    process = refused_while_it_runs(start, tmp_path / "log", call, "EPERM", options, leave)
+    leave = (
+        "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
+    )
+    process = refused_while_it_runs(
+        start, tmp_path / "log", call, "EPERM", options, leave
+    )
     before = monotonic()
     let_go(process)
     end = before + 0.7
@@ -272,11 +284,17 @@ def pending(pid, number):
     return int(mask, 16) >> (number - 1) & 1
 
 
-@pytest.mark.parametrize("options", [["--grace", "1"], ["-v", "--grace", "0.5"]], ids=repr)
+@pytest.mark.parametrize(
+    "options", [["--grace", "1"], ["-v", "--grace", "0.5"]], ids=repr
+)
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_the_clock_is_refused(start, tmp_path, options, error):
-    leave = "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
-    process = refused_while_it_runs(start, tmp_path / "log", "times", error, options, leave)
+    leave = (
+        "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
+    )
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "times", error, options, leave
+    )
     before = monotonic()
     let_go(process)
     assert process.wait() == 7
@@ -287,7 +305,9 @@ def test_the_clock_is_refused(start, tmp_path, options, error):
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_the_clock_is_refused_and_nobody_is_left(start, tmp_path, error):
-    process = refused_while_it_runs(start, tmp_path / "log", "times", error, ["--grace", "60"], LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "times", error, ["--grace", "60"], LEAVES
+    )
     before = monotonic()
     let_go(process)
     assert process.wait() == 7
