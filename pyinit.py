@@ -42,6 +42,7 @@ ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
+LOOK = 0.02  # seconds from one look for those who are left to the next
 ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
 
 
@@ -272,11 +273,13 @@ def become(command: "list[bytes]") -> None:
                 # A text. (What has a NUL there is a program for another machine.)
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
             if error.errno == ENOENT and head:
-                # It is there. What is not is its interpreter: "#!/bin/sh\r", say, or a
-                # program's loader, the first path in it: that of another C library.
-                parts = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-                what = b"".join(parts[:1]).partition(b"\n")[0]
+                # It is there. What is not is its interpreter, "/bin/sh\r", say, or its
+                # loader: a program's first path, here of another C library.
+                paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+                what = b"".join(paths[:1])
                 what = what[max(what.find(b"/"), 0) :]
+                if head[:2] == b"#!":
+                    what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
                 error.strerror = f"interpreter {as_text(what)}: {error.strerror}"
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
                 failures.append(error)
@@ -355,6 +358,7 @@ class Init:
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
         self.whom = ""  # the same, in words
+        self.is_settled = False  # where we wait for the child's end
         self.is_stopped = False  # the child, by us, or we have followed its stop
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.deadline: "float | None" = None  # of the grace, once the farewell is sent
@@ -409,10 +413,12 @@ class Init:
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
         """Pass signals on and reap until all is over; return the exit status."""
-        attempt(os.chdir, "/")  # so we keep no file system busy
-        close_inherited()  # so we keep no pipe open that the command closes
-        whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-        self.log(f"{self.child} runs {self.name}; orphans are {whose}")
+        if not self.is_settled:
+            attempt(os.chdir, "/")  # so we keep no file system busy
+            close_inherited()  # so we keep no pipe open that the command closes
+            whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+            self.log(f"{self.child} runs {self.name}; orphans are {whose}")
+            self.is_settled = True
         self.reap()  # if main() calls us again after an error, a SIGCHLD can be lost
         while self.death is None:
             self.handle(signal.sigwaitinfo(SIGNALS))
@@ -504,12 +510,12 @@ class Init:
                 # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
                 signal.sigtimedwait([SIGCONT], 0)
             return
-        if SIGCONT in signal.sigpending():
-            return  # we have made it stop, and are to resume it now
         by, sent_by_us = news.si_status, self.is_stopped
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
             return  # a process has stopped it, which is no shell's affair
         self.is_stopped = True
+        if SIGCONT in signal.sigpending():
+            return  # we are to resume it now
         undo = by not in (SIGTTIN, SIGTTOU) and not sent_by_us
         if self.mode == SINGLE or sent_by_us or undo or not self.give_terminal():
             self.stop_us(self.us, SIGTSTP, undo)
@@ -553,7 +559,11 @@ class Init:
 
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
-        """Send those left a SIGTERM, wait out the grace; return the exit status."""
+        """Send those left a SIGTERM, wait for them; return the exit status."""
+        status, how = death.si_status, f"exited with {death.si_status}"
+        if death.si_code != os.CLD_EXITED:
+            status += 128
+            how = f"was ended by {name_of(death.si_status)}, status {status}"
         waits = self.options.grace or self.options.wait
         is_at_terminal = foreground() in (self.child, self.group)
         if self.deadline is None:  # (else main() calls us again, after an error)
@@ -565,12 +575,8 @@ class Init:
             if self.target != self.child and not self.options.wait:
                 self.send(self.forward_as[SIGTERM], "farewell")
             self.deadline = deadline
+            self.log(f"{self.child} {how}")
         attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
-        status, how = death.si_status, f"exited with {death.si_status}"
-        if death.si_code != os.CLD_EXITED:
-            status += 128
-            how = f"was ended by {name_of(death.si_status)}, status {status}"
-        self.log(f"{self.child} {how}")
         if waits and self.target != self.child:  # (in SINGLE it was the child alone)
             self.wait_for_others(self.deadline)
         if status in self.options.expect:
@@ -584,24 +590,27 @@ class Init:
 
     def wait_for_others(self, deadline: float) -> None:
         """Go on as in run() while the target exists; after the grace kill it."""
+        looks = 0
         while True:
-            is_late = now() >= deadline  # asked first: then we kill only whom we have
-            has_child = self.reap()  # just seen, even if we were stopped in between
+            # Asked first: then we kill only whom we have just seen, even if we were
+            # stopped in between. (The clock of times(2) can stand still, if refused.)
+            is_late = now() >= deadline or looks * LOOK >= self.options.grace
+            has_child = self.reap()
             if not self.others_exist():
                 return
             if self.options.wait and has_child:
                 self.handle(signal.sigwaitinfo(SIGNALS))  # the next death's, at last
-                continue
-            if is_late and not self.options.wait:
+            elif is_late and not self.options.wait:
                 self.send(SIGKILL, "grace is over")
                 return
-            info = signal.sigtimedwait(SIGNALS, 0)
-            if info is not None:
-                self.handle(info)
             else:
-                # SIGCHLD tells of our children alone: look for others every 20 ms. (Do
-                # not use the result: Python returns an old signal if we stop in this.)
-                signal.sigtimedwait([SIGCHLD], 0.02)
+                info = signal.sigtimedwait(SIGNALS, 0)
+                if info is not None:
+                    self.handle(info)
+                else:
+                    # No SIGCHLD tells of those who are not our children.
+                    signal.sigtimedwait([], LOOK)  # that is: sleep
+                    looks += 1
 
     def others_exist(self) -> bool:
         """Tell whether anybody is left of those that we signal."""
@@ -613,11 +622,11 @@ class Init:
 
 
 def now() -> float:
-    """Return the seconds of a clock that nobody sets, times(2); infinity if refused."""
+    """Return the seconds of a clock that nobody sets, times(2); 0 if it is refused."""
     try:
         return os.times().elapsed
     except OSError:
-        return float("inf")
+        return 0.0
 
 
 def main(argv: "list[str] | None" = None) -> int:
@@ -638,6 +647,7 @@ def main(argv: "list[str] | None" = None) -> int:
                 # Go on at a pace that costs nothing; without that, as long as it runs.
                 if attempt(signal.sigtimedwait, [], 0.1):
                     attempt(os.waitid, os.P_PID, init.child, os.WEXITED | os.WNOWAIT)
+                    init.options.grace = init.options.wait = 0
                 if said != repr(failure):
                     said = repr(failure)
                     init.log(f"going on after {said}")
