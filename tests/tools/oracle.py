@@ -1,10 +1,11 @@
+#!/usr/bin/env python3
 """A terminal oracle: the same keys leave the same transcript, with and without an init.
 
-    python3 tests/oracle.py --count 100 --seed 7            # random scripts
-    python3 tests/oracle.py --init 'tini -s -g --' --count 20  # another init in its place
-    python3 tests/oracle.py --seed 7 --only 42 --show       # one script, as it went
-    python3 tests/oracle.py --matrix                        # the pipelines, as a table
-    python3 tests/oracle.py --named                         # the scripts with a name
+    python3 tests/tools/oracle.py --count 100 --seed 7            # random scripts
+    python3 tests/tools/oracle.py --init 'tini -s -g --' --count 20  # another init in its place
+    python3 tests/tools/oracle.py --seed 7 --only 42 --show       # one script, as it went
+    python3 tests/tools/oracle.py --matrix                        # the pipelines, as a table
+    python3 tests/tools/oracle.py --named                         # the scripts with a name
 
 A script is a command line and a list of steps (keys, lines, a resize), made from a seed.
 It is typed at an interactive shell on a pseudo-terminal, once with nothing before the
@@ -45,8 +46,10 @@ from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
 from support import DEADLINE, PROGRAMS, PYINIT, PYTHON, monotonic, namespace_command
 
+HERE = Path(__file__).resolve()
 SHELLS = {
     "bash": ["bash", "--norc", "--noprofile", "--noediting", "-i"],
     "dash": ["dash", "-i"],
@@ -766,7 +769,7 @@ def consult(scripts, init, workers=2):
             with tempfile.TemporaryFile("w+") as file:
                 json.dump({**job, "scripts": scripts[first::workers]}, file)
                 file.seek(0)
-                words = [*command, sys.executable, __file__, "--inside"]
+                words = [*command, sys.executable, str(HERE), "--inside"]
                 process = subprocess.Popen(words, stdin=file, stdout=subprocess.PIPE)
             started.append(process)
         streams = [process.stdout for process in started]
