@@ -27,7 +27,6 @@ import time
 import pytest
 from jobs import (
     ANSWERS,
-    INIT,
     cpu,
     descendants,
     handled,
@@ -38,6 +37,7 @@ from jobs import (
 )
 from support import (
     DEADLINE,
+    INIT,
     command_line,
     monotonic,
     namespace,
@@ -238,7 +238,7 @@ class Sequence:
                 os.kill(self.command, signal.SIGCONT)
             return all(state(pid) in ("Z", "") for pid in all_of_it)
 
-        until(ended, f"SIGTERM and SIGCONT end {self.alive(all_of_it)}")
+        until(ended, "SIGTERM and SIGCONT end all of it")
         if self.world == "shell":
             until(self.shell_has_terminal, "the shell has the terminal again")
             shell_reads(self.screen)
@@ -248,10 +248,6 @@ class Sequence:
             self.screen.type("fine\n")
             self.screen.expect("fine=\n")
             assert self.screen.process.status() == 0
-
-    @staticmethod
-    def alive(pids):
-        return [(pid, state(pid)) for pid in pids if state(pid) not in ("Z", "")]
 
     def run(self):
         """Do all of it; a failure says what was done."""

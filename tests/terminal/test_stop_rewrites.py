@@ -14,7 +14,6 @@ from jobs import (
     ANSWERS,
     AS,
     AT_PROMPT,
-    INIT,
     answers,
     as_pid_1,
     at_rest,
@@ -26,7 +25,7 @@ from jobs import (
     send,
     shell_reads,
 )
-from support import PYINIT, children, only_child, state, until, until_state
+from support import INIT, PYINIT, children, only_child, state, until, until_state
 
 # What is received, and what is sent: 0 is nothing.
 STOPS_MADE = ["USR1:STOP", "USR1:TSTP", "HUP:TTIN", "RTMIN+1:STOP", "WINCH:STOP"]
