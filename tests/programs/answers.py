@@ -14,6 +14,7 @@ stty:    and then sets the terminal
 writes:  and then writes to it
 left:    never reads, and nothing but SIGKILL ends it; says "farewell" for SIGTERM
 twice:   the same, but a second SIGTERM ends it
+leaves:  has a child in its group that is "twice", and says "up" first
 still:   never reads
 """
 
@@ -51,6 +52,11 @@ def farewell(number, frame):
         signal.signal(number, signal.SIG_DFL)
 
 
+ready = os.pipe() if "leaves" in KINDS else None
+if ready and os.fork():
+    os.read(ready[0], 1)
+elif ready:
+    KINDS[:] = ["twice"]
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has it otherwise
 signal.signal(signal.SIGUSR2, lambda *_: say("alive"))
 if "ends" in KINDS:
@@ -71,6 +77,8 @@ if {"left", "twice"} & {*KINDS}:
 if "later" in KINDS:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 say("up")
+if ready and "twice" in KINDS:
+    os.write(ready[1], b"1")
 if "later" in KINDS:
     signal.sigwait([signal.SIGUSR1])
 if "stty" in KINDS:

@@ -16,7 +16,7 @@ import pytest
 from support import (
     DEADLINE,
     PROGRAMS,
-    PYINIT,
+    PROMPT,
     PYTHON,
     STOPS,
     children,
@@ -29,12 +29,6 @@ from support import (
     until,
 )
 
-try:
-    from support import PROMPT
-except ImportError:  # until it is there
-    from test_terminal import PROMPT
-
-INIT = shlex.join(PYINIT)
 SHELLS = {
     "bash": ["bash", "--norc", "--noprofile", "--noediting", "-i"],
     "dash": ["dash", "-i"],

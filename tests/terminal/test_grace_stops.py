@@ -14,7 +14,6 @@ from jobs import (
     AS,
     AT_PROMPT,
     EVERY_STOP,
-    INIT,
     SHELLS,
     as_pid_1,
     foreground_of,
@@ -22,7 +21,7 @@ from jobs import (
     interactive,
     job_of,
 )
-from support import PYINIT, marked, monotonic, only_child, state, until
+from support import INIT, PYINIT, marked, monotonic, only_child, state, until
 
 GRACE = ["--grace", "30"]
 # It leaves who has a handler for SIGTERM and the default action for what stops.

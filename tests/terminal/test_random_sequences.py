@@ -27,7 +27,6 @@ import time
 import pytest
 from jobs import (
     ANSWERS,
-    INIT,
     cpu,
     descendants,
     handled,
@@ -38,6 +37,7 @@ from jobs import (
 )
 from support import (
     DEADLINE,
+    INIT,
     command_line,
     monotonic,
     namespace,
@@ -89,10 +89,11 @@ class Sequence:
             words += ["--grace", "20"]
         kind = self.choose.choice(KINDS) + " still" * (self.mode == "session")
         command = f"{ANSWERS} {kind}"
-        left = None
-        if self.mode != "single" and (grace or self.chance(3)):
-            left = f"{ANSWERS} twice" if grace else "sleep 1000"
-            command = "sh -c " + shlex.quote(f"{left} & exec {command}")
+        left = self.mode != "single" and (grace or self.chance(3))
+        if grace:
+            command += " leaves"
+        elif left:
+            command = "sh -c " + shlex.quote(f"sleep 1000 & exec {command}")
         line = f"{' '.join(words)} {command}" + " </dev/null" * (self.mode == "session")
         if self.world == "shell":
             if self.chance(4):
@@ -121,6 +122,7 @@ class Sequence:
             self.screen.expect(*["up\n"] * (1 + grace))
             self.init = only_child(self.screen.pid)
             self.owner = self.screen.pid
+        self.press(self.screen)  # opens the line: it may all be over after a step
         # A command that is a job of sh's ends with it. (sh has become the command.)
         self.command = only_child(self.init)
         until(lambda: "answers" in " ".join(command_line(self.command)), "the command")
@@ -138,11 +140,13 @@ class Sequence:
         """Wait until all that this step brings has come."""
         before, deadline = None, monotonic() + DEADLINE
         while True:
-            if state(self.command) in ("Z", "") and not self.is_over():
-                handled(self.init)  # in the grace it looks for those left
-                return
-            pids = [self.screen.pid, *descendants(self.screen.pid)]
-            now = {pid: look(pid) for pid in pids}
+            pids = {self.screen.pid, *descendants(self.screen.pid)}
+            if state(self.command) in ("Z", ""):
+                handled(
+                    self.init
+                )  # in the grace it looks for those left, again and again
+                pids.discard(self.init)
+            now = {pid: look(pid) for pid in sorted(pids)}
             if None not in now.values() and now == before:
                 return
             before = now
@@ -163,8 +167,8 @@ class Sequence:
         steps["key", "\\"] = 0.3
         if self.shell_has_terminal():
             steps.update({("type", "fg"): 8, ("type", "bg"): 3, ("type", "jobs"): 1})
-        elif self.mode != "session":
-            steps["type", "hello"] = 4
+        elif self.mode != "session" and state(self.command) == state(self.init) == "S":
+            steps["type", "hello"] = 4  # else who comes after it would read that
         return steps
 
     def do(self, what, name):
@@ -203,7 +207,7 @@ class Sequence:
         self.history[-1] += f" -> {states}{' $' * self.shell_has_terminal()}"
         if was_the_shells and (what, name) != ("type", "fg"):
             assert self.shell_has_terminal(), "the shell still has the terminal"
-        if states[1] in ("Z", "") and (states[0] != "T" or left_before != "T"):
+        if states[1] in ("Z", "") and left_before != "T":
             assert states[2] != "T", "nobody is frozen whom the grace is for"
         if "T" not in states[:2]:
             self.asked = self.stopped_by_others = False
@@ -234,7 +238,7 @@ class Sequence:
                 os.kill(self.command, signal.SIGCONT)
             return all(state(pid) in ("Z", "") for pid in all_of_it)
 
-        until(ended, f"SIGTERM and SIGCONT end {self.alive(all_of_it)}")
+        until(ended, "SIGTERM and SIGCONT end all of it")
         if self.world == "shell":
             until(self.shell_has_terminal, "the shell has the terminal again")
             shell_reads(self.screen)
@@ -244,10 +248,6 @@ class Sequence:
             self.screen.type("fine\n")
             self.screen.expect("fine=\n")
             assert self.screen.process.status() == 0
-
-    @staticmethod
-    def alive(pids):
-        return [(pid, state(pid)) for pid in pids if state(pid) not in ("Z", "")]
 
     def run(self):
         """Do all of it; a failure says what was done."""

@@ -14,7 +14,6 @@ from jobs import (
     ANSWERS,
     AT_PROMPT,
     BOTH_MODES,
-    INIT,
     SCRIPT_SHELLS,
     answers,
     as_pid_1,
@@ -28,6 +27,7 @@ from jobs import (
     tostop,
 )
 from support import (
+    INIT,
     PYINIT,
     children,
     only_child,

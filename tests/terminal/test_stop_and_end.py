@@ -18,7 +18,6 @@ from jobs import (
     BOTH_MODES,
     EVERY_END,
     EVERY_STOP,
-    INIT,
     MODES,
     answers,
     as_pid_1,
@@ -30,7 +29,7 @@ from jobs import (
     shell_reads,
     signals_of,
 )
-from support import PYINIT, STOPS, marked, only_child, state, until, until_state
+from support import INIT, PYINIT, STOPS, marked, only_child, state, until, until_state
 
 ENDS = shlex.split(ANSWERS) + ["ends"]
 SLEEP = ["sh", "-c", "echo up; exec sleep 100"]
