@@ -38,9 +38,31 @@ LOCALES = {
 }
 # Words that begin like options, of ours and of anybody's.
 LIKE_OPTIONS = [
-    *("-", "--", "---", "-c", "-v", "-vc", "-r", "-r15:3", "-V", "-h", "-e", "-x", "-ve"),
+    *(
+        "-",
+        "--",
+        "---",
+        "-c",
+        "-v",
+        "-vc",
+        "-r",
+        "-r15:3",
+        "-V",
+        "-h",
+        "-e",
+        "-x",
+        "-ve",
+    ),
     *("--v", "--ver", "--verbose", "--version", "--verb=1", "--rewrite", "--r=\xff"),
-    *("--grace", "--g", "--grace=x", "--expect", "--help", "--single-child", "--no-such"),
+    *(
+        "--grace",
+        "--g",
+        "--grace=x",
+        "--expect",
+        "--help",
+        "--single-child",
+        "--no-such",
+    ),
     *("-\xff", "--\x80", "-r\xa4\xa2", "--grace=\x8f\xa1", "@file", "=", "-=", "--="),
 ]
 HALF = re.compile(rb"[\x81-\xfe][0-9]")  # half a character of GB18030's four bytes
@@ -61,7 +83,15 @@ def locale_of():
     @functools.lru_cache(None)
     def locale_of(charset):
         definition, name = LOCALES[charset], f"{LOCALES[charset]}.{charset}"
-        words = [tool("localedef"), "--no-archive", "-c", "-i", definition, "-f", charset]
+        words = [
+            tool("localedef"),
+            "--no-archive",
+            "-c",
+            "-i",
+            definition,
+            "-f",
+            charset,
+        ]
         made = subprocess.run(
             [*words, directory / name],
             stdin=subprocess.DEVNULL,
@@ -74,7 +104,10 @@ def locale_of():
         env = {"LOCPATH": str(directory), "LC_ALL": name, "PATH": os.environ["PATH"]}
         check = "import sys; print(sys.getfilesystemencoding().lower())"
         ours = subprocess.run(
-            [INTERPRETER, "-IS", "-c", check], env=env, stdout=subprocess.PIPE, check=True
+            [INTERPRETER, "-IS", "-c", check],
+            env=env,
+            stdout=subprocess.PIPE,
+            check=True,
         ).stdout
         if ours == b"utf-8\n" and charset != "UTF-8":
             pytest.skip("the C library of pyinit's interpreter knows UTF-8 alone")
@@ -129,10 +162,16 @@ def words_for(charset):
         # Text that was cut off, or that something else has been put into.
         text = b"".join(chance.choices(alphabet, k=chance.randint(2, 6)))
         at = chance.randrange(len(text))
-        words.append(text[:at] + bytes(chance.choices(range(1, 256), k=1)) + text[at + 1 :])
+        words.append(
+            text[:at] + bytes(chance.choices(range(1, 256), k=1)) + text[at + 1 :]
+        )
         words.append(chance.choice([b"-", b"--", b"-r", b"--grace="]) + text[at:])
-    if charset == "GB18030":  # of such words there would be too many that no Python starts with
-        words = [word for word in words if not HALF.search(word) or is_text(word, charset)]
+    if (
+        charset == "GB18030"
+    ):  # of such words there would be too many that no Python starts with
+        words = [
+            word for word in words if not HALF.search(word) or is_text(word, charset)
+        ]
     chance.shuffle(words)
     return (*words, b"", b"")  # the last words: what is found by counting from the end
 
@@ -148,7 +187,10 @@ def is_text(word, charset):
 def all_pairs():
     """Return each word of two bytes, of which one at least is not of ASCII."""
     return tuple(
-        bytes([a, b]) for a in range(1, 256) for b in range(1, 256) if a > 127 or b > 127
+        bytes([a, b])
+        for a in range(1, 256)
+        for b in range(1, 256)
+        if a > 127 or b > 127
     )
 
 
@@ -156,7 +198,12 @@ def run(words, env, **kwargs):
     """Run a command to its end; return its status, stdout and stderr."""
     kwargs.setdefault("stdin", subprocess.DEVNULL)
     result = subprocess.run(
-        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **kwargs
+        words,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        **kwargs,
     )
     return result.returncode, result.stdout, result.stderr
 
@@ -239,13 +286,17 @@ def test_every_form(locale_of, tmp_path, charset, form):
         copy = tmp_path / "pyinit.py"
         shutil.copy(PYINIT_FILE, copy)
         subprocess.run(
-            [*HOST, "-m", "compileall", "-b", "-q", str(copy)], check=True, env=os.environ
+            [*HOST, "-m", "compileall", "-b", "-q", str(copy)],
+            check=True,
+            env=os.environ,
         )
         init = [*HOST, tmp_path / "pyinit.pyc"]
     same(run([*init, *command, *words], env, stdin=stdin, cwd=cwd), words)
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.12", "3.13"]
+)
 @pytest.mark.parametrize("charset", ["EUC-JP", "BIG5-HKSCS", "UTF-8"])
 def test_every_python(locale_of, charset, version):
     python, env = pyenv(version), locale_of(charset)
@@ -265,7 +316,10 @@ def test_without_a_locale(env):
 def test_as_many_words_as_the_kernel_takes(locale_of):
     # argparse is linear in them, and so is to be what finds them.
     words = [b"\xa4\xa2" * 60_000] * 40 + [b"x"] * 50_000
-    same(run([*HOST, PYINIT_FILE, *PRINTF, *words], locale_of("EUC-JP"), preexec_fn=big), words)
+    same(
+        run([*HOST, PYINIT_FILE, *PRINTF, *words], locale_of("EUC-JP"), preexec_fn=big),
+        words,
+    )
 
 
 def big():
@@ -309,7 +363,9 @@ def test_a_command_whose_name_is_such(locale_of, charset, options, public):
                 os.symlink(tool("cat"), path)
             for word, search in ((path, env["PATH"]), (name, place)):
                 words = [word, b"/proc/self/cmdline"]
-                got = run([*HOST, PYINIT_FILE, *options, *words], {**env, "PATH": search})
+                got = run(
+                    [*HOST, PYINIT_FILE, *options, *words], {**env, "PATH": search}
+                )
                 assert got[0] == 0, (name, directory, got)
                 assert got[1].split(b"\0")[:-1] == words, (name, directory, got)
                 for line in got[2].split(b"\n")[:-1]:
@@ -344,7 +400,7 @@ def test_text_that_the_shell_runs(locale_of, public):
     for name in NAMES:
         path = os.path.join(os.fsencode(public), name)
         with open(path, "wb") as file:
-            file.write(b"exec %s '%%s\\0' \"$0\" \"$@\"\n" % os.fsencode(PRINTF[0]))
+            file.write(b'exec %s \'%%s\\0\' "$0" "$@"\n' % os.fsencode(PRINTF[0]))
         os.chmod(path, 0o755)
         words = [b"\x8f\xa2", b"", b"-x", b"\xff"]
         for search, word in ((env["PATH"], path), (public, name)):
@@ -431,8 +487,22 @@ PYTHONS = ["3.6", "3.7", "3.8", "ours"]
 def test_every_prefix_is_the_commands_own(version):
     python = INTERPRETER if version == "ours" else pyenv(version)
     env = {"PATH": os.environ["PATH"]}
-    words = [os.fsencode(p + rest) for p in prefixes() for rest in ("", "=", "=1", "=1:2")]
-    words += [b"-v", b"-vc", b"-ve", b"-r", b"-re", b"-h", b"-V", b"-x", b"-g1", b"-", b"--"]
+    words = [
+        os.fsencode(p + rest) for p in prefixes() for rest in ("", "=", "=1", "=1:2")
+    ]
+    words += [
+        b"-v",
+        b"-vc",
+        b"-ve",
+        b"-r",
+        b"-re",
+        b"-h",
+        b"-V",
+        b"-x",
+        b"-g1",
+        b"-",
+        b"--",
+    ]
     for options in ([], ["-c"], ["--grace", "0"], ["-r15:3"], ["--"]):
         init = [python, "-IS", PYINIT_FILE, *options, *PRINTF]
         same(run([*init, *words], env), words)
@@ -454,12 +524,20 @@ def test_our_own_options_are_read_in_every_way(version):
     python = INTERPRETER if version == "ours" else pyenv(version)
     init = [python, "-IS", PYINIT_FILE]
     env = {"PATH": os.environ["PATH"]}
-    words = ["-cv", "-r15:3", "-vr", "15:3", "-ce9", "--rewrite=1:2", "--grace=1", "-e", "8"]
+    words = [
+        "-cv",
+        "-r15:3",
+        "-vr",
+        "15:3",
+        "-ce9",
+        "--rewrite=1:2",
+        "--grace=1",
+        "-e",
+        "8",
+    ]
     words += ["--expect=7", "--grace", ".5", "--verbose", "--single-child"]
     status, out, err = run([*init, *words, "sh", "-c", "exit 7"], env)
     assert (status, out) == (0, b"")
     assert b" exited with 7\n" in err
     status, out, err = run([*init, "--no-such", "echo"], env)
     assert (status, out) == (2, b"") and b"--no-such" in err
-
-

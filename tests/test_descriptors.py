@@ -92,7 +92,17 @@ def check(start, numbers, python, *options, prefix=()):
     numbers = [number for number in numbers if number < highest()]
     read, write, give = pipe_at(*numbers)
     try:
-        init = [*prefix, *give, python, "-IS", str(PYINIT_FILE), *options, "--", *REPORTER, "0"]
+        init = [
+            *prefix,
+            *give,
+            python,
+            "-IS",
+            str(PYINIT_FILE),
+            *options,
+            "--",
+            *REPORTER,
+            "0",
+        ]
         process = start(*init, pass_fds=[write], preexec_fn=allow(highest()))
     finally:
         os.close(write)
@@ -205,7 +215,9 @@ def test_a_proc_that_lists_something_else(start, tmp_path, content):
     assert process.stderr == ""
 
 
-@pytest.mark.parametrize("mode", [[], ["-c"], ["-v"]], ids=["session", "single", "verbose"])
+@pytest.mark.parametrize(
+    "mode", [[], ["-c"], ["-v"]], ids=["session", "single", "verbose"]
+)
 @pytest.mark.parametrize("number", [3, 255, 19_000, 70_000])
 def test_a_pipe_ends_when_the_command_closes_it(start, number, mode):
     # ssh -f, daemons, "curl | sh": who waits for the end of a pipe waits for all who have it.

@@ -21,7 +21,6 @@ from support import (
     DEADLINE,
     PYINIT,
     PYINIT_FILE,
-
     REPORTER,
     Process,
     as_user,
@@ -275,10 +274,8 @@ def test_nothing_of_it_stays_open(started):
     screen.expect("ready .*\n")
     child = only_child(screen.init)
     for pid in (child, screen.init):
-        until(
-            lambda: sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"],
-            f"{os.listdir(f'/proc/{pid}/fd')} are closed",
-        )
+        fds = Path(f"/proc/{pid}/fd")
+        until(lambda fds=fds: sorted(os.listdir(fds)) == ["0", "1", "2"], f"{fds}")
 
 
 # --- It is somebody's, and stays theirs -------------------------------------------------
@@ -298,13 +295,17 @@ ASK = "if (: </dev/tty) 2>/dev/null; then printf has; else printf no; fi; echo -
 ASK = f"sh -c {shlex.quote(ASK)}"
 
 
-@pytest.mark.parametrize("line", ["{init} {probe} | cat", "{init} {probe} | cat & wait"])
+@pytest.mark.parametrize(
+    "line", ["{init} {probe} | cat", "{init} {probe} | cat & wait"]
+)
 def test_in_a_pipeline_it_stays_the_shells(shell, line):
     # The command has a session without a terminal; its stdin is the shell's terminal.
     said = shell.run(line.format(init=INIT, probe=ASK))
     assert "no-tty" in said and "has-tty" not in said, said
     assert device(shell.number) == stat(shell.process.pid)[2]
-    assert stat(shell.process.pid)[3] == shell.process.pid  # it has the foreground again
+    assert (
+        stat(shell.process.pid)[3] == shell.process.pid
+    )  # it has the foreground again
 
 
 def test_ctrl_c_in_a_pipeline_reaches_the_shells_job(shell):
@@ -321,7 +322,10 @@ def test_under_setsid_it_stays_the_shells(shell, setsid):
     assert "no-tty" in said and "has-tty" not in said, said
     assert stat(shell.process.pid)[2] == device(shell.number)
     shell.type("sleep 1000\n")
-    until(lambda: stat(shell.process.pid)[3] != shell.process.pid, "sleep in the foreground")
+    until(
+        lambda: stat(shell.process.pid)[3] != shell.process.pid,
+        "sleep in the foreground",
+    )
     shell.type("\x03")
     shell.expect(re.escape(PROMPT))
     assert shell.run("echo $?") == "130\n"
@@ -394,7 +398,12 @@ def test_under_ssh(lent, tmp_path):
     os.makedirs("/run/sshd", exist_ok=True)
     proxy = f"{sshd} -i -f {tmp_path}/sshd"
     check = [ssh, "-F", "none", "-o", f"ProxyCommand={proxy}", "-i", tmp_path / "user"]
-    check += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/known"]
+    check += [
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        f"UserKnownHostsFile={tmp_path}/known",
+    ]
     check += ["-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
     got = subprocess.run(
         [*check, "localhost", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -485,5 +494,7 @@ def test_a_shell_in_lxc_start_has_job_control(lent, lxc):
 
 def test_without_a_terminal_lxc_start_is_as_it_was(lxc):
     words = lxc(*IN_LXC, "--", "/bin/sh", "-c", "exit 0")
-    got = subprocess.run(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+    got = subprocess.run(
+        words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60
+    )
     assert got.returncode == 0, got.stderr

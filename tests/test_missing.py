@@ -50,7 +50,9 @@ RUNNABLE = LINES[1]  # sh is there; what it makes of its word "-e\r" is its own 
 
 
 @pytest.mark.parametrize("by", ["path", "PATH", "./"])
-@pytest.mark.parametrize(("line", "named"), [one for one in LINES if one is not RUNNABLE])
+@pytest.mark.parametrize(
+    ("line", "named"), [one for one in LINES if one is not RUNNABLE]
+)
 def test_a_missing_interpreter_is_named(start, tmp_path, line, named, by):
     script = program(tmp_path / "a-script", line + b"echo ran\r\n")
     if by == "path":
@@ -112,7 +114,9 @@ def test_what_is_missing_itself_is_said_as_ever(start, tmp_path):
 
 def test_what_is_there_and_may_not_be_run_is_said_as_ever(start, tmp_path):
     script = tmp_path / "script"
-    script.write_text("#!/no/such\n")  # not executable: that is what the kernel looks at
+    script.write_text(
+        "#!/no/such\n"
+    )  # not executable: that is what the kernel looks at
     for word in (script, tmp_path):
         said = one_line(start(*PYINIT, word), 126)
         assert said == f"{word}: {reason(errno.EACCES)}"
@@ -156,7 +160,9 @@ def with_loader(source, target, loader):
     assert image[:4] == b"\x7fELF"
     order = "<" if image[5] == 1 else ">"
     wide = image[4] == 2
-    start = struct.unpack_from(order + ("Q" if wide else "I"), image, 32 if wide else 28)[0]
+    start = struct.unpack_from(
+        order + ("Q" if wide else "I"), image, 32 if wide else 28
+    )[0]
     size, count = struct.unpack_from(order + "HH", image, 54 if wide else 42)
     for at in range(start, start + size * count, size):
         if struct.unpack_from(order + "I", image, at)[0] != 3:  # PT_INTERP
@@ -177,7 +183,9 @@ def with_loader(source, target, loader):
 @pytest.mark.parametrize("by", ["path", "PATH"])
 @pytest.mark.parametrize("loader", ["/lib/ld-no-such.so.1", "/no/such.so", "ld.so"])
 def test_a_missing_loader_is_named(start, tmp_path, loader, by):
-    binary = with_loader(os.path.realpath(tool("true")), tmp_path / "an-app", loader.encode())
+    binary = with_loader(
+        os.path.realpath(tool("true")), tmp_path / "an-app", loader.encode()
+    )
     if by == "path":
         process, word = start(*PYINIT, binary), str(binary)
     else:
@@ -222,7 +230,9 @@ def test_a_binary_that_was_cut_off(start, tmp_path, source, size):
 def test_what_may_not_be_read_is_said_as_ever(start, public):
     # Nobody can say what is missing; but nothing else goes wrong.
     (public / "in").mkdir()
-    binary = with_loader(os.path.realpath(tool("true")), public / "in" / "app", b"/no/such")
+    binary = with_loader(
+        os.path.realpath(tool("true")), public / "in" / "app", b"/no/such"
+    )
     binary.chmod(0o111)
     said = one_line(start(*as_user(64011, [*PYINIT, str(binary)])))
     assert str(binary) in said and MISSING in said

@@ -60,7 +60,9 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("python", ["python3", "python3 -IS", "python3 -I -S", "python3 -u -B"])
+@pytest.mark.parametrize(
+    "python", ["python3", "python3 -IS", "python3 -I -S", "python3 -u -B"]
+)
 def test_the_cards_own_line(start, place, python, options):
     # (Not "-IS -v" alone: what stands after the file is ours, what stands before Python's.)
     line = f"/usr/bin/env -S {python} {place}/pyinit.py{options}"
@@ -89,7 +91,10 @@ def test_under_another_name(start, place, name, how):
         other.symlink_to("pyinit.py")
     else:
         os.link(place / "pyinit.py", other)
-    for line in (f"/usr/bin/env -S python3 {other}", f"/usr/bin/env -S python3 {other} -v"):
+    for line in (
+        f"/usr/bin/env -S python3 {other}",
+        f"/usr/bin/env -S python3 {other} -v",
+    ):
         path = script(place / "a-script", line)
         ran_once_by_sh(run(start, place, path, "a b", "-c"), path)
     path = script(place / "a-script", str(other))
@@ -123,7 +128,10 @@ def test_however_the_script_is_named(start, place, where):
     if where == "PATH":
         process, seen = run(start, place, "sh", "-c", 'a-script "a b" -c'), path
     elif where == "./":
-        process, seen = run(start, place, "./a-script", "a b", "-c", cwd=place), "./a-script"
+        process, seen = (
+            run(start, place, "./a-script", "a b", "-c", cwd=place),
+            "./a-script",
+        )
     elif where == "symlink":
         (place / "other").symlink_to("a-script")
         seen = place / "other"
@@ -173,7 +181,10 @@ def test_a_bad_option_in_the_line_is_said_and_ends_there(start, place):
     [
         ("/bin/echo {place}/pyinit.py", "{place}/pyinit.py {path} x\n"),
         ("/bin/echo pyinit", "pyinit {path} x\n"),
-        ("/usr/bin/env -S echo python {place}/pyinit.py", "python {place}/pyinit.py {path} x\n"),
+        (
+            "/usr/bin/env -S echo python {place}/pyinit.py",
+            "python {place}/pyinit.py {path} x\n",
+        ),
         ("/usr/bin/env -S bash --rcfile pyinit", "by bash\n"),
         ("/usr/bin/env -S bash --rcfile {place}/pyinit.py", "by bash\n"),
         ("/usr/bin/env -S bash --norc -o pipefail", "by bash\n"),
@@ -223,10 +234,14 @@ def test_our_own_name_without_a_line(start, place):
 
 def test_pyinit_as_its_own_command(start, place):
     # As an ENTRYPOINT of a base image and once more in the image upon it.
-    process = run(start, place, place / "pyinit.py", place / "pyinit.py", "--", "echo", "x")
+    process = run(
+        start, place, place / "pyinit.py", place / "pyinit.py", "--", "echo", "x"
+    )
     assert process.wait() == 0, process.stderr
     assert process.stdout == "x\n"
-    process = run(start, place, place / "pyinit.py", "pyinit.py", "-e", "3", "sh", "-c", "exit 3")
+    process = run(
+        start, place, place / "pyinit.py", "pyinit.py", "-e", "3", "sh", "-c", "exit 3"
+    )
     assert process.wait() == 0, process.stderr
 
 
@@ -242,9 +257,13 @@ def test_without_a_file(start, place):
     """From standard input or -c pyinit is in no file: a script's line is not its own."""
     path = script(place / "a-script", f"/usr/bin/env -S python3 {place}/pyinit.py")
     with open(PYINIT_FILE) as source:
-        process = run(start, place, "python3", "-IS", "-", path, "a b", "-c", stdin=source)
+        process = run(
+            start, place, "python3", "-IS", "-", path, "a b", "-c", stdin=source
+        )
         ran_once_by_sh(process, path)
-    process = run(start, place, "python3", "-IS", "-c", source_text(), path, "a b", "-c")
+    process = run(
+        start, place, "python3", "-IS", "-c", source_text(), path, "a b", "-c"
+    )
     ran_once_by_sh(process, path)
 
 

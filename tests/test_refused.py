@@ -201,7 +201,9 @@ def said_once(process, options, error):
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_reaping_is_refused(start, tmp_path, options, error):
     options = OPTIONS[options]
-    process = refused_while_it_runs(start, tmp_path / "log", "wait4", error, options, LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "wait4", error, options, LEAVES
+    )
     costs_nothing(process.init)
     before = monotonic()
     let_go(process)
@@ -213,7 +215,9 @@ def test_reaping_is_refused(start, tmp_path, options, error):
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_signals_are_passed_on_although_reaping_is_refused(start, tmp_path, error):
     command = f"(true &); echo up; exec {shlex.join(REPORTER)} 7"
-    process = refused_while_it_runs(start, tmp_path / "log", "wait4", error, [], command)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "wait4", error, [], command
+    )
     assert process.line().startswith("ready ")
     costs_nothing(process.init, 0.5)
     for number in (signal.SIGUSR1, signal.SIGTERM):
@@ -226,7 +230,9 @@ def test_signals_are_passed_on_although_reaping_is_refused(start, tmp_path, erro
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_waiting_for_signals_is_refused(start, tmp_path, options, error):
     options = OPTIONS[options]
-    process = refused_while_it_runs(start, tmp_path / "log", "rt_sigtimedwait", error, options, LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "rt_sigtimedwait", error, options, LEAVES
+    )
     costs_nothing(process.init)
     before = monotonic()
     let_go(process)
@@ -240,8 +246,12 @@ def test_waiting_for_signals_is_refused(start, tmp_path, options, error):
 def test_the_grace_is_over_although(start, tmp_path, call, options):
     # What is left ignores the farewell: only the grace's end can end it.
     options = OPTIONS[options]
-    leave = "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
-    process = refused_while_it_runs(start, tmp_path / "log", call, "EPERM", options, leave)
+    leave = (
+        "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
+    )
+    process = refused_while_it_runs(
+        start, tmp_path / "log", call, "EPERM", options, leave
+    )
     before = monotonic()
     let_go(process)
     end = before + 0.7
@@ -263,11 +273,17 @@ def test_refused_once_it_is_as_if_it_were_not(start, tmp_path):
     assert process.wait() == 7
 
 
-@pytest.mark.parametrize("options", [["--grace", "1"], ["-v", "--grace", "0.5"]], ids=repr)
+@pytest.mark.parametrize(
+    "options", [["--grace", "1"], ["-v", "--grace", "0.5"]], ids=repr
+)
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_the_clock_is_refused(start, tmp_path, options, error):
-    leave = "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
-    process = refused_while_it_runs(start, tmp_path / "log", "times", error, options, leave)
+    leave = (
+        "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); echo up; read x; exit 7"
+    )
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "times", error, options, leave
+    )
     before = monotonic()
     let_go(process)
     assert process.wait() == 7
@@ -278,7 +294,9 @@ def test_the_clock_is_refused(start, tmp_path, options, error):
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 def test_the_clock_is_refused_and_nobody_is_left(start, tmp_path, error):
-    process = refused_while_it_runs(start, tmp_path / "log", "times", error, ["--grace", "60"], LEAVES)
+    process = refused_while_it_runs(
+        start, tmp_path / "log", "times", error, ["--grace", "60"], LEAVES
+    )
     before = monotonic()
     let_go(process)
     assert process.wait() == 7

@@ -40,9 +40,16 @@ def test_what_named_us_names_the_command(start, name, mode):
 
 @MODES
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", ["4000000", "0", "", "x", "-1", "'$$ '", "0$$", "+$$"])
+@pytest.mark.parametrize(
+    "value", ["4000000", "0", "", "x", "-1", "'$$ '", "0$$", "+$$"]
+)
 def test_what_names_another_stays(start, name, value, mode):
-    variables = [("A", "1"), (name, value), ("LISTEN_PIDFDID", "77"), ("LISTEN_FDS", "2")]
+    variables = [
+        ("A", "1"),
+        (name, value),
+        ("LISTEN_PIDFDID", "77"),
+        ("LISTEN_FDS", "2"),
+    ]
     pid, lines = environment(start, variables, *mode)
     if "$$" not in value:
         shown = value
@@ -73,7 +80,9 @@ def test_the_pidfd_id_goes_with_a_listen_pid_that_was_ours(start, mode):
 def test_the_pidfd_id_stays_where_another_was_ours(start, name):
     variables = [(name, OURS), ("LISTEN_PID", "1"), ("LISTEN_PIDFDID", "12345")]
     pid, lines = environment(start, variables)
-    assert sorted(lines) == sorted([f"{name}={pid}", "LISTEN_PID=1", "LISTEN_PIDFDID=12345"])
+    assert sorted(lines) == sorted(
+        [f"{name}={pid}", "LISTEN_PID=1", "LISTEN_PIDFDID=12345"]
+    )
     variables = [(name, OURS), ("LISTEN_PIDFDID", "12345")]
     pid, lines = environment(start, variables)
     assert sorted(lines) == sorted([f"{name}={pid}", "LISTEN_PIDFDID=12345"])
@@ -82,7 +91,11 @@ def test_the_pidfd_id_stays_where_another_was_ours(start, name):
 @MODES
 def test_as_pid_1(start, mode):
     # Podman's socket activation sets LISTEN_PID=1: in the container, that is us.
-    variables = [("LISTEN_PID", "1"), ("LISTEN_PIDFDID", "5"), ("SYSTEMD_EXEC_PID", "1")]
+    variables = [
+        ("LISTEN_PID", "1"),
+        ("LISTEN_PIDFDID", "5"),
+        ("SYSTEMD_EXEC_PID", "1"),
+    ]
     pid, lines = environment(start, variables, *mode, prefix=[*namespace(), "--"])
     assert pid != "1"
     assert sorted(lines) == [f"LISTEN_PID={pid}", f"SYSTEMD_EXEC_PID={pid}"]

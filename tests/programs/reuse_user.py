@@ -46,7 +46,9 @@ leader = subprocess.Popen(
 assert leader.pid == group == os.getpgid(group), (leader.pid, group)
 bystander = int(leader.stdout.readline())
 assert leader.stdout.readline() == b"up\n"
-assert os.getpgid(bystander) == group and os.stat(f"/proc/{bystander}").st_uid == int(uid)
+assert os.getpgid(bystander) == group and os.stat(f"/proc/{bystander}").st_uid == int(
+    uid
+)
 time.sleep(2)  # until the deadline is past
 os.kill(init.pid, signal.SIGCONT)
 status = init.wait()

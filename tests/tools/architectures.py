@@ -25,7 +25,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QEMU = {"arm64": "aarch64", "mips64el": "mips64el", "s390x": "s390x"}
-QEMU.update({"armhf": "arm", "i386": "i386", "ppc64el": "ppc64le", "riscv64": "riscv64"})
+QEMU.update(
+    {"armhf": "arm", "i386": "i386", "ppc64el": "ppc64le", "riscv64": "riscv64"}
+)
 DEFAULT = ["mips64el", "arm64", "s390x"]
 TIMEOUT = 120  # seconds; emulated, all takes some ten times as long
 INIT = ["/usr/bin/python3", "-IS", "/pyinit.py"]
@@ -105,7 +107,12 @@ class Machine:
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         pipe = subprocess.PIPE
         result = subprocess.run(
-            self.words(*words), env=env, stdout=pipe, stderr=pipe, timeout=TIMEOUT, **kwargs
+            self.words(*words),
+            env=env,
+            stdout=pipe,
+            stderr=pipe,
+            timeout=TIMEOUT,
+            **kwargs,
         )
         status = result.returncode
         status = 128 - status if status < 0 else status
@@ -137,7 +144,15 @@ def exit_statuses(m):
     for status in (0, 1, 2, 127, 255):
         same(m.pyinit("sh", "-c", f"exit {status}")[0], status)
     same(m.pyinit("-e", "9", "sh", "-c", "exit 9")[0], 0)
-    for name in ("SIGUSR1", "SIGUSR2", "SIGTERM", "SIGKILL", "SIGBUS", "SIGSYS", "SIGXCPU"):
+    for name in (
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGTERM",
+        "SIGKILL",
+        "SIGBUS",
+        "SIGSYS",
+        "SIGXCPU",
+    ):
         short = name[3:]
         status, _, err = m.pyinit("-v", "sh", "-c", f"kill -s {short} $$")
         same(status, 128 + m.signals[name])
@@ -182,13 +197,19 @@ def each_signal_is_passed_on(m):
         name = names.get(n) or ("SIGSTKFLT" if n == 16 else f"SIGRTMIN+{n - lowest}")
         # (Of CLD and POLL, the second names of CHLD and IO, either will do.)
         also = [key for key, number in m.signals.items() if number == n] + [name]
-        assert any(f" {one}: sent {one} to " in err for one in also), (n, also, err[-3000:])
+        assert any(f" {one}: sent {one} to " in err for one in also), (
+            n,
+            also,
+            err[-3000:],
+        )
     return f"{len(tried)} signals, {tried[-1]} the highest"
 
 
 def names_and_numbers(m):
     usr1, term = m.signals["SIGUSR1"], m.signals["SIGTERM"]
-    program = "trap 'echo term; exit 3' TERM; kill -s USR1 $PPID; while :; do sleep 1; done"
+    program = (
+        "trap 'echo term; exit 3' TERM; kill -s USR1 $PPID; while :; do sleep 1; done"
+    )
     for rule in ("USR1:TERM", "sigusr1:SIGTERM", f"{usr1}:{term}", f"USR1:{term}"):
         status, out, err = m.pyinit("-vr", rule, "sh", "-c", program)
         same((status, out), (3, "term\n"))
@@ -202,7 +223,9 @@ def names_and_numbers(m):
 
 
 def what_cannot_be_run(m):
-    same(m.pyinit("no-such"), (127, "", "[pyinit] no-such: No such file or directory\n"))
+    same(
+        m.pyinit("no-such"), (127, "", "[pyinit] no-such: No such file or directory\n")
+    )
     name = m.write("plain", "x", 0o644)
     same(m.pyinit(name), (126, "", f"[pyinit] {name}: Permission denied\n"))
     # errno(3): ELOOP and ENAMETOOLONG have other numbers on MIPS.
@@ -246,7 +269,7 @@ def a_missing_interpreter(m):
 
 def zombies_and_grace(m):
     program = "for i in 1 2 3 4 5; do (sleep 0 &); done; sleep 1; ls /proc; exit 4"
-    status, out, err = m.pyinit("-v", "sh", "-c", program)
+    status, _, err = m.pyinit("-v", "sh", "-c", program)
     same(status, 4)
     same(err.count("reaped "), 5)
     leave = (
@@ -386,11 +409,20 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    help = f"of Debian's names, one of {', '.join(QEMU)} (default: {' '.join(DEFAULT)})"
-    parser.add_argument("arch", nargs="*", help=help, choices=[[], *QEMU], metavar="ARCH")
+    names = (
+        f"of Debian's names, one of {', '.join(QEMU)} (default: {' '.join(DEFAULT)})"
+    )
+    parser.add_argument(
+        "arch", nargs="*", help=names, choices=[[], *QEMU], metavar="ARCH"
+    )
     add = parser.add_argument
     default = "/var/tmp/pyinit/architectures"
-    add("--roots", type=Path, default=default, help=f"where they are (default: {default})")
+    add(
+        "--roots",
+        type=Path,
+        default=default,
+        help=f"where they are (default: {default})",
+    )
     add("--pyinit", type=Path, default=ROOT / "pyinit.py", help="the file to run")
     add("--check", action="append", choices=[one.__name__ for one in CHECKS])
     add("--inside", action="store_true", help=argparse.SUPPRESS)
