@@ -1,11 +1,25 @@
 """Fixtures, and CI's rule that a skip is a failure."""
 
+import functools
 import os
+import re
 import shutil
 
 import pytest
-from engines import containers, docker, engine, podman  # noqa: F401, they are fixtures
-from support import PYINIT, Process, namespace, public_directory
+from engines import containers, docker, engine, podman  # noqa: F401, fixtures
+from support import (
+    BASH,
+    PROMPT,
+    PYINIT,
+    REPORTER,
+    STARTED,
+    Process,
+    Terminal,
+    namespace,
+    only_child,
+    public_directory,
+    tool,
+)
 
 
 def pytest_configure():
@@ -15,10 +29,18 @@ def pytest_configure():
     os.environ["PATH"] = ":".join(each for each in path if os.access(each, os.X_OK))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    STARTED.clear()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    if report.failed:  # before the processes are killed, in the teardown
+        for process in STARTED:
+            report.sections.append(("what it started", process.report()))
     if report.skipped and os.environ.get("PYINIT_NO_SKIPS"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {call.excinfo.value}"
@@ -30,7 +52,7 @@ def start():
     started = []
 
     def start(*argv, **kwargs):
-        started.append(Process([os.fspath(word) for word in argv], **kwargs))
+        started.append(Process(argv, **kwargs))
         return started[-1]
 
     yield start
@@ -39,9 +61,28 @@ def start():
 
 
 @pytest.fixture
-def pyinit(start):
+def init(request):
+    """Return the words that start pyinit, or another init: see DUMB_INIT_TOO."""
+    name = getattr(request, "param", None)
+    return [tool(name)] if name else PYINIT
+
+
+@pytest.fixture
+def pyinit(start, init):
     """Return a function that starts pyinit with these words."""
-    return lambda *words, **kwargs: start(*PYINIT, *words, **kwargs)
+    return lambda *words, **kwargs: start(*init, *words, **kwargs)
+
+
+@pytest.fixture
+def reporter(pyinit):
+    """Return a function that starts pyinit with options, and the reporter under it."""
+
+    def reporter(*options, **kwargs):
+        process = pyinit(*options, "--", *REPORTER, **kwargs)
+        process.command = process.ready()
+        return process
+
+    return reporter
 
 
 @pytest.fixture
@@ -53,17 +94,69 @@ def public():
 
 
 @pytest.fixture
-def pid1(start):
+def pid1(start, init):
     """Return a function that starts pyinit with these words as a real PID 1.
 
     The namespace's own process, unshare, is what is started; .init is pyinit's pid.
     """
 
-    def pid1(*words, init=PYINIT, **kwargs):
-        from support import only_child
-
+    def pid1(*words, **kwargs):
         process = start(*namespace(), *init, *words, **kwargs)
         process.init = only_child(process.pid)
         return process
 
     return pid1
+
+
+@pytest.fixture
+def terminal():
+    opened = []
+
+    def terminal(*argv, **kwargs):
+        opened.append(Terminal(*argv, **kwargs))
+        return opened[-1]
+
+    yield terminal
+    for one in opened:
+        one.process.clean()
+        one.close()
+
+
+def as_container(terminal, *words, trace=()):
+    screen = terminal(*namespace(), "--", *trace, *PYINIT, *words)
+    screen.init = only_child(screen.pid)
+    return screen
+
+
+def as_exec(terminal, *words):
+    screen = terminal(*PYINIT, *words)
+    screen.init = screen.pid
+    return screen
+
+
+def as_script(terminal, *words):
+    screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words)
+    screen.init = only_child(screen.pid)
+    return screen
+
+
+@pytest.fixture(
+    params=[as_container, as_exec, as_script], ids=lambda layout: layout.__name__[3:]
+)
+def alone(request, terminal):
+    """Return a function that runs pyinit where there is nobody to resume it."""
+    return functools.partial(request.param, terminal)
+
+
+@pytest.fixture
+def container(terminal):
+    """Return a function that runs pyinit as PID 1 at a terminal."""
+    return functools.partial(as_container, terminal)
+
+
+@pytest.fixture
+def shell(terminal):
+    """An interactive bash with job control, at its prompt."""
+    screen = terminal(tool("bash"), *BASH[1:])
+    screen.expect(re.escape(PROMPT))
+    return screen

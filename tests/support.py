@@ -2,7 +2,9 @@
 
 import atexit
 import contextlib
+import fcntl
 import functools
+import json
 import os
 import pty
 import re
@@ -10,9 +12,11 @@ import select
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import uuid
 from pathlib import Path
@@ -31,6 +35,23 @@ PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*HOST, str(PYINIT_FILE
 REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
 DEADLINE = float(os.environ.get("PYINIT_DEADLINE", "30"))  # seconds
 MARKER = "PYINIT_TEST_RUN"
+# What repeats a rule in every interpreter, mode, engine and shell.
+FULL = bool(os.environ.get("PYINIT_FULL"))
+BOTH_MODES = pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
+# What dumb-init does as well: the fixture init, and so pyinit and pid1, starts both.
+DUMB_INIT_TOO = pytest.mark.parametrize(
+    "init", [None, "dumb-init"], ids=["pyinit", "dumb-init"], indirect=True
+)
+# Debian's packages, where a program is not in one of its own name.
+PACKAGES = {"busybox": "busybox-static", "cc": "gcc", "docker": "docker.io"}
+PACKAGES.update(dict.fromkeys(("dash", "sh"), "dash"), dockerd="docker.io")
+PACKAGES.update(
+    dict.fromkeys(("env", "id", "chroot"), "coreutils"), nginx="nginx-light"
+)
+PACKAGES.update(
+    dict.fromkeys(("nsenter", "prlimit", "setpriv", "setsid"), "util-linux")
+)
+PACKAGES.update(unshare="util-linux")
 
 
 def ask(expression):
@@ -60,6 +81,9 @@ PASSED_ON = [
 STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
 
 
+STARTED = []  # in the test that runs
+
+
 class Process:
     """A started program: its lines, its end, and all that it was in one failure."""
 
@@ -74,14 +98,22 @@ class Process:
         kwargs.setdefault("start_new_session", True)
         self.popen = subprocess.Popen(self.argv, env=env, **kwargs)
         self.pid = self.popen.pid
+        STARTED.append(self)
         self.out, self.err = b"", b""
         self.seen = 0  # how much of self.out has been handed out as lines
 
-    def fail(self, why):
-        pytest.fail(
-            f"{why}\nargv: {self.argv}\nstatus: {self.popen.poll()}\n"
-            f"stdout: {self.out!r}\nstderr: {self.err!r}"
+    def report(self):
+        """Return what there is to look at where a test has failed."""
+        left = (
+            f"\n  {pid} {state(pid)} {command_line(pid)}" for pid in marked(self.run)
         )
+        return (
+            f"command: {shlex.join(self.argv)}\nstatus: {self.popen.poll()}\n"
+            f"stdout: {self.out!r}\nstderr: {self.err!r}\nleft: {''.join(left) or 'none'}"
+        )
+
+    def fail(self, why):
+        pytest.fail(why)  # conftest.py adds the report
 
     def _read(self, deadline):
         """Read what there is, or wait for it; False at the end of both streams."""
@@ -118,6 +150,24 @@ class Process:
             if got != str(line):
                 self.fail(f"expected the line {line!s}, got {got}")
         return self
+
+    def ready(self):
+        """Wait until the reporter is ready; return its pid, in its own namespace."""
+        line = self.line()
+        if not line.startswith("ready "):
+            self.fail(f"expected ready, got {line}")
+        return int(line.split()[1])
+
+    def write(self, text="\n"):
+        """Write to stdin."""
+        self.popen.stdin.write(text.encode())
+        self.popen.stdin.flush()
+
+    def let_go(self):
+        """Close stdin, for whose end the command waits; return the time."""
+        self.popen.stdin.close()
+        self.popen.stdin = None
+        return monotonic()
 
     def until_stderr(self, text):
         deadline = monotonic() + DEADLINE
@@ -252,7 +302,7 @@ def tool(name):
     """Return the path of a program, or skip the test."""
     path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if not path:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"no {name}: apt-get install {PACKAGES.get(name, name)}")
     return path
 
 
@@ -261,13 +311,13 @@ def namespace_command():
     """Return the words that make the next one PID 1, or the reason why not."""
     words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if not shutil.which("unshare"):
-        return "unshare is not installed"
+        return "no unshare: apt-get install util-linux"
     for extra in ([], ["--map-root-user"]):
         probe = [*words, *extra, "sh", "-c", "echo $$"]
         result = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if result.stdout == b"1\n":
             return [*words, *extra]
-    return f"{' '.join(probe)}: {result.stderr.decode().strip()}"
+    return f"{' '.join(probe)}, for which root is needed, or a kernel that lets users make namespaces: {result.stderr.decode().strip()}"
 
 
 def namespace():
@@ -278,7 +328,7 @@ def namespace():
     return command
 
 
-def strace(*rules, follow=True):
+def strace(*rules, follow=True, log="/dev/null"):
     """Return the words that run a command under strace with rules, or skip.
 
     What it does not trace, it does not stop for, if it follows children (without, it
@@ -291,26 +341,76 @@ def strace(*rules, follow=True):
     result = subprocess.run(probe, stderr=subprocess.PIPE)
     if result.returncode:
         pytest.skip(f"{' '.join(probe)}: {result.stderr.decode().strip()}")
-    return [path, *options, "-qq", "-o", "/dev/null", *rules]
+    return [path, *options, "-qq", "-o", str(log), *rules]
 
 
 def all_blocked(pid):
     """Tell whether pyinit has blocked what it blocks. (musl blocks more, for a moment.)"""
-    status = Path(f"/proc/{pid}/status").read_text()
-    numbers = {*PASSED_ON, signal.SIGCHLD}
-    mask = sum(1 << (number - 1) for number in numbers)
-    return int(field(status, "SigBlk"), 16) == mask
+    return mask(pid, "SigBlk") == {*PASSED_ON, signal.SIGCHLD}
+
+
+def delay(call, seconds, rule="", when=""):
+    """Return strace's rules that hold such system calls up: see strace(1) for when."""
+    inject = f"inject={call}:{rule or 'delay_enter'}={seconds * 1e6:.0f}"
+    inject += f":when={when}" if when else ""
+    return ["-e", f"trace={call}", "-e", inject]
 
 
 def hold(call, seconds, rule="", when=""):
-    """Return the words that start pyinit with each such system call of it held up.
+    """Return the words that start pyinit with such system calls of it held up.
 
-    Or some of them: see strace(1) for when. strace is neither its parent nor in its
-    session, and does not follow its children.
+    strace is neither its parent nor in its session, and does not follow its children.
     """
-    inject = f"inject={call}:{rule or 'delay_enter'}={seconds * 1e6:.0f}"
-    inject += f":when={when}" if when else ""
-    return strace("-DDD", "-e", f"trace={call}", "-e", inject, follow=False)
+    return strace("-DDD", *delay(call, seconds, rule, when), follow=False)
+
+
+def hosted(body, *words):
+    """Return the words that run a program that has imported pyinit."""
+    start = (
+        f"import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); import pyinit\n"
+    )
+    return [*HOST, "-c", start + body, *words]
+
+
+REFUSED = """
+import json, tempfile
+for line in json.load(sys.stdin):
+    with tempfile.TemporaryFile("w+") as error:
+        os.dup2(error.fileno(), 2)
+        try:
+            status = pyinit.main([*line, "--", "echo", "started"])
+        except SystemExit as end:
+            status = end.code
+        error.seek(0)
+        print(json.dumps([status, error.read()]))
+"""
+
+
+def hosted_error(lines):
+    """See that each list of options is refused; yield it with what is said then.
+
+    All in one process: main() is what a command line comes to.
+    """
+    result = subprocess.run(
+        hosted(REFUSED),
+        input=json.dumps(lines).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    answers = result.stdout.decode().splitlines()
+    for words, answer in zip(lines, answers):
+        status, error = json.loads(answer)  # "started" is no JSON
+        assert status == 2, (words, status, error)
+        assert error.startswith("usage: pyinit.py [options]"), (words, error)
+        assert error.count("\n") == 2, (words, error)  # usage, and what is wrong
+        yield words, error
+    assert len(answers) == len(lines)
+
+
+def mask(pid, name):
+    """Return the signals of a mask in /proc/PID/status as a set: "SigBlk", "ShdPnd" …"""
+    bits = int(field(Path(f"/proc/{pid}/status").read_text(), name), 16)
+    return {number for number in range(1, 65) if bits >> (number - 1) & 1}
 
 
 @functools.lru_cache(None)
@@ -319,8 +419,7 @@ def calls_before_pyinit(call):
 
     As musl does, which blocks all signals for a moment while it starts.
     """
-    words = strace("-e", f"trace={call}")
-    words[words.index("/dev/null")] = "/dev/stderr"
+    words = strace("-e", f"trace={call}", log="/dev/stderr")
     words += [*HOST, "-c", "import os; os._exit(0)"]
     trace = subprocess.run(words, stderr=subprocess.PIPE, check=True).stderr
     return trace.count(call.encode() + b"(")
@@ -429,3 +528,131 @@ def as_user(uid, argv):
 def field(text, name):
     """Return the value of a line "name: value" of a /proc/PID/status."""
     return re.search(rf"^{name}:\s*(.*)$", text, re.M).group(1)
+
+
+PROMPT = "@prompt@ "
+ECHOES = ["sh", "-c", "echo up; while read line; do echo got $line; done"]
+
+
+class Terminal:
+    """A pseudo-terminal, and the program that has it as its controlling terminal."""
+
+    def __init__(self, *argv, ours=True):
+        self.master, slave = open_terminal()
+        attributes = termios.tcgetattr(slave)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        env = {**os.environ, "PS1": PROMPT, "ENV": "", "HISTFILE": "", "TERM": "dumb"}
+
+        def lead_session():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        kwargs = {"stdin": slave, "stdout": slave, "stderr": slave}
+        if argv[0] == "unshare":
+            # It is PID 1 that is to lead the session, not unshare.
+            end = argv.index("--") + 1
+            argv = [*argv[:end], tool("setsid"), "--ctty", *argv[end:]]
+        elif ours:
+            kwargs.update(preexec_fn=lead_session, start_new_session=False)
+        self.process = Process(argv, env=env, **kwargs)
+        os.close(slave)
+        self.pid = self.process.pid
+        self.seen = ""
+        self.all = ""
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def expect(self, *patterns):
+        """Wait until each pattern has come, in this order; return what came with it."""
+        for pattern in patterns:
+            deadline = monotonic() + DEADLINE
+            while not re.search(pattern, self.seen, re.M):
+                left = max(0, deadline - monotonic())
+                ready, _, _ = select.select([self.master], [], [], left)
+                try:
+                    data = os.read(self.master, 4096) if ready else b""
+                except OSError:
+                    data = b""
+                if not data:
+                    pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
+                self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+                self.all += data.decode(errors="replace")
+            found = re.search(pattern, self.seen, re.M)
+            before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        return before
+
+    def run(self, command):
+        """Type a command to the shell at its prompt; return its output."""
+        self.type(command + "\n")
+        return self.expect(re.escape(PROMPT))[: -len(PROMPT)]
+
+    def start(self, *words, said="up\n"):
+        """Type pyinit and these words to the shell; wait for what the command says."""
+        self.type(f"{shlex.join([*PYINIT, *words])}\n")
+        return self.expect(said)
+
+    def suspend(self):
+        """Type Ctrl-Z, which makes a job of what is in the foreground."""
+        self.type("\x1a")
+        return self.expect("Stopped", re.escape(PROMPT))
+
+    def resume(self):
+        """Type fg, and wait until the shell has named the job."""
+        self.type("fg\n")
+        self.expect("pyinit.*\n")
+
+    def answers(self, *lines):
+        """Type lines, each of which ECHOES is to read, and answer."""
+        for line in lines:
+            self.type(line + "\n")
+            self.expect(f"got {line}\n")
+
+    def leave(self, key, status):
+        """End what is in the foreground by a key; see that the shell has its status."""
+        self.type(key)
+        self.expect(re.escape(PROMPT))
+        assert self.run("echo $?") == f"{status}\n"
+
+    def resize(self, rows, columns):
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def foreground(self):
+        return os.tcgetpgrp(self.master)
+
+    def close(self):
+        if self.master is not None:
+            os.close(self.master)
+            self.master = None
+
+
+def stage(pid):
+    """Return what pyinit does: "stopping", "resumed", and does not know it, or "on".
+
+    It lets SIGTSTP alone through to be stopped; sigtimedwait(2) lets all through.
+    """
+    if mask(pid, "SigBlk") & {signal.SIGCONT, signal.SIGTSTP} == {signal.SIGCONT}:
+        return "stopping"
+    return "resumed" if signal.SIGCONT in mask(pid, "ShdPnd") else "on"
+
+
+INIT = shlex.join(PYINIT)
+BASH = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
+
+
+KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
+
+
+def stop(screen, init, how):
+    """Stop a job with Ctrl-Z, or from outside."""
+    if how == "typed":
+        screen.type("\x1a")
+    else:
+        os.kill(init, signal.SIGTSTP)
+
+
+def logged(trace, path):
+    """Return strace's words with the log at a path."""
+    return [str(path) if word == "/dev/null" else word for word in trace]

@@ -4,69 +4,97 @@ import errno
 import os
 import shlex
 import signal
-import subprocess
 
 import pytest
-from support import HOST, PYINIT, as_user, reason, tool
+from support import (
+    BOTH_MODES,
+    DUMB_INIT_TOO,
+    PASSED_ON,
+    PYINIT,
+    as_user,
+    hosted,
+    hosted_error,
+    reason,
+    tool,
+)
 
-FATAL = [
-    n
-    for n in [*range(1, 32), *range(34, 65)]
-    if n not in (17, 18, 19, 20, 21, 22, 23, 28)
-]
+# What does not end a process by default.
+HARMLESS = {"CONT", "TSTP", "TTIN", "TTOU", "URG", "WINCH"}
+HARMLESS = {signal.Signals["SIG" + name] for name in HARMLESS}
+# In one interpreter: what starts 256 of them takes seconds.
+COUNT = """
+for n in range(256):
+    pid = os.fork()
+    if not pid:
+        os._exit(pyinit.main(["sh", "-c", f"exit {n}"]))
+    print(n, os.WEXITSTATUS(os.waitpid(pid, 0)[1]), flush=True)
+"""
 
 
-def test_all_codes(tmp_path):
-    program = (
-        'i=0; while [ $i -lt 256 ]; do {} sh -c "exit $i"; echo $i $?; i=$((i+1)); done'
-    )
-    result = subprocess.run(
-        ["sh", "-c", program.format(shlex.join(PYINIT))], stdout=subprocess.PIPE
-    )
-    assert result.stdout.decode() == "".join(f"{n} {n}\n" for n in range(256))
+def test_all_codes(start):
+    process = start(*hosted(COUNT))
+    assert process.wait() == 0
+    assert process.stdout == "".join(f"{n} {n}\n" for n in range(256))
 
 
-@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
-def test_every_fatal_signal(pyinit, mode):
-    for number in FATAL:
-        process = pyinit(*mode, "sh", "-c", f"kill -{number} $$")
+@DUMB_INIT_TOO
+def test_every_fatal_signal(pyinit):
+    for number in {*PASSED_ON, signal.SIGKILL} - HARMLESS:
+        process = pyinit("-v", "sh", "-c", f"kill -{number:d} $$")
         assert process.wait() == 128 + number
+    assert PYINIT[0] not in process.argv or "was ended by SIG" in process.stderr
 
 
-def test_not_found(pyinit, tmp_path):
-    for name in ("no-such-command", "./no-such-command", "/no/such/command", ""):
-        process = pyinit("--", name)
-        assert process.wait() == 127
-        assert process.stderr == f"[pyinit] {name}: No such file or directory\n"
+@BOTH_MODES
+def test_the_end_by_a_signal_is_said(pyinit, mode):
+    process = pyinit(*mode, "-v", "sh", "-c", "kill -KILL $$")
+    assert process.wait() == 137
+    assert process.stderr.endswith(" was ended by SIGKILL, status 137\n")
 
 
-def test_an_interpreter_that_is_not_there(pyinit, tmp_path):
-    script = tmp_path / "script"
-    script.write_text("#!/no/such/interpreter\n")
-    script.chmod(0o755)
-    process = pyinit(script)
-    assert process.wait() == 127
-    assert process.stderr == f"[pyinit] {script}: No such file or directory\n"
+# --- 127, 126 and 125: one line that says why -----------------------------------------
 
 
-def test_cannot_be_run(pyinit, tmp_path):
+def test_why_it_cannot_be_run(pyinit, tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("")
-    for path, why in (
-        (plain, "Permission denied"),
-        (tmp_path, "Permission denied"),
-        (plain / "x", "Not a directory"),
-        ("/" + "x" * 300, reason(errno.ENAMETOOLONG)),
+    os.mkfifo(tmp_path / "fifo", 0o755)  # which must not be waited for
+    os.chmod(tmp_path / "fifo", 0o755)
+    for name, status, why in (
+        ("no-such-command", 127, reason(errno.ENOENT)),
+        ("./no-such-command", 127, reason(errno.ENOENT)),
+        ("/no/such/command", 127, reason(errno.ENOENT)),
+        ("", 127, reason(errno.ENOENT)),
+        ("-", 127, reason(errno.ENOENT)),
+        ("no\nsuch", 127, reason(errno.ENOENT)),
+        (plain, 126, reason(errno.EACCES)),
+        (tmp_path, 126, reason(errno.EACCES)),
+        (tmp_path / "fifo", 126, reason(errno.EACCES)),
+        (plain / "x", 126, reason(errno.ENOTDIR)),
+        ("/" + "x" * 300, 126, reason(errno.ENAMETOOLONG)),
     ):
-        process = pyinit("--", path)
-        assert process.wait() == 126
-        assert process.stderr == f"[pyinit] {path}: {why}\n"
+        process = pyinit("--", name)
+        assert process.wait() == status
+        shown = str(name).replace("\n", "\\n")  # it is still one line
+        assert process.stderr == f"[pyinit] {shown}: {why}\n"
 
 
-def test_a_newline_in_the_name_is_still_one_line(pyinit):
-    process = pyinit("--", "no\nsuch")
+@BOTH_MODES
+def test_not_found_with_nobody_to_tell(start, mode):
+    # The write fails, and with the command's own signals in force it would also kill.
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*PYINIT, *mode, "no-such-command", stderr=write)
+    os.close(write)
     assert process.wait() == 127
-    assert process.stderr == "[pyinit] no\\nsuch: No such file or directory\n"
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", "2>&1 | true"])
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=str)
+def test_without_a_stderr_the_status_comes_back(start, redirect, options):
+    command = shlex.join([*PYINIT, *options, "sh", "-c", "sleep 0.1; exit 5"])
+    program = f"set -o pipefail; {command} {redirect}"
+    assert start(tool("bash"), "-c", program).wait() == 5
 
 
 def test_fork_that_fails(start):
@@ -81,52 +109,53 @@ def test_fork_that_fails(start):
         assert process.stderr == error
 
 
+IN_A_THREAD = """
+import threading
+def run(): os._exit(pyinit.main(['true']))
+threading.Thread(target=run).start()
+"""
+
+
 @pytest.mark.parametrize(
-    ("options", "code", "status"),
+    ("body", "status", "said"),
     [
-        (["-e", "143"], 143, 0),
-        (["--expect=143"], 7, 7),
-        (["-e0"], 0, 0),
-        (["-e", "255", "--expect", "3"], 3, 0),
-        (["-e", "255", "--expect", "3"], 255, 0),
+        ("os._exit(pyinit.main(['no\\0name']))", 126, "embedded null"),
+        (IN_A_THREAD, 125, "signal only works in main thread"),
+        ("os._exit(pyinit.main(['sh', '-c', 'exit 9']))", 9, ""),
+    ],
+    ids=["in the child", "before", "none"],
+)
+def test_a_reason_that_is_not_the_kernels_is_said(start, body, status, said):
+    # A host that imports pyinit can do what no command line can.
+    process = start(*hosted(body))
+    assert process.wait() == status, process.stderr
+    assert said in process.stderr
+    assert process.stderr.count("\n") == process.stderr.count("[pyinit] ") == bool(said)
+
+
+# --- -e -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "status"),
+    [
+        (["-e", "143"], "kill -TERM $$", 0),
+        (["--expect=143"], "exit 7", 7),
+        (["-e0"], "exit 0", 0),
+        ([], "exit 255", 255),
+        (["-e", "255", "--expect", "3"], "exit 3", 0),
+        (["-e", "255", "--expect", "3"], "exit 255", 0),
         (["-e", "127"], None, 0),
         (["-e", "1"], None, 127),
     ],
 )
-def test_expect(pyinit, options, code, status):
-    command = ["sh", "-c", f"exit {code}"] if code is not None else ["no-such-command"]
-    assert pyinit(*options, "--", *command).wait() == status
+def test_expect(pyinit, options, command, status):
+    words = ["sh", "-c", command] if command else ["no-such-command"]
+    assert pyinit(*options, "--", *words).wait() == status
 
 
-def test_expect_a_signal(pyinit):
-    process = pyinit("-e", "143", "sh", "-c", "echo up; exec sleep 60")
-    process.expect("up")
-    process.send(signal.SIGTERM)
-    assert process.wait() == 0
-
-
-@pytest.mark.parametrize(
-    "code", ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
-)
-def test_bad_codes(pyinit, code):
-    process = pyinit("-e", code, "--", "echo", "started")
-    assert process.wait() == 2
-    assert process.stdout == ""
-    assert "argument -e/--expect: " in process.stderr
-    assert repr(code) in process.stderr or ascii(code) in process.stderr
-    assert "usage: " in process.stderr
-
-
-def test_main_gives_the_status():
-    program = f"import sys; sys.path.insert(0, {str(os.path.dirname(PYINIT[-1]))!r}); import pyinit; sys.exit(pyinit.main(['sh', '-c', 'exit 9']))"
-    assert subprocess.run([*HOST, "-c", program], timeout=60).returncode == 9
-
-
-@pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
-def test_not_found_with_nobody_to_tell(start, mode):
-    # The write fails, and with the command's own signals in force it would also kill.
-    read, write = os.pipe()
-    os.close(read)
-    process = start(*PYINIT, *mode, "no-such-command", stderr=write)
-    os.close(write)
-    assert process.wait() == 127
+def test_bad_codes():
+    bad = ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
+    for words, error in hosted_error([["-e", code] for code in bad]):
+        assert "argument -e/--expect: " in error
+        assert repr(words[1]) in error or ascii(words[1]) in error

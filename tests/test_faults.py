@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from support import (
     ROOT,
     as_user,
     namespace,
+    need,
     only_child,
     strace,
     tool,
@@ -151,8 +153,8 @@ REFUSED = {
     "chdir": "works",
     "clone": "status 125",
     "close_range": "works",
-    "setpgid": "status 126",
-    "setsid": "status 126",
+    "setpgid": "status 125",
+    "setsid": "status 125",
 }
 
 
@@ -208,7 +210,7 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
     # any call that leave() makes, too: main() calls run() again then.
     mark, log = tmp_path / "mark", tmp_path / "log"
     nomemory = str(ROOT / "tests/programs/nomemory.py")
-    trace = strace("-e", "trace=kill,wait4", "-e", "signal=none")
+    trace = strace("-e", "trace=kill,waitid", "-e", "signal=none")
     trace[trace.index("/dev/null")] = str(log)
     for n in range(1, 100):
         mark.write_text("")
@@ -216,13 +218,15 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
         words += ["sh", "-c", "exit 7"]
         process = start(*namespace(), "--", *trace, *words)
         assert process.wait() == 7
-        calls = re.findall(r"(kill|wait4)\((-?\d+), (\w+)", log.read_text())
+        calls = re.findall(
+            r"(kill|waitid)\((?:P_PID, )?(-?\d+), (\w+)", log.read_text()
+        )
         farewell = [call for call in calls if call[0] == "kill"]
         assert len(farewell) == 1, (mark.read_text(), calls)
         group = farewell[0][1]
         assert group[0] == "-" and farewell[0][2] == "SIGTERM"
         before = calls[: calls.index(farewell[0])]
-        assert ("wait4", group[1:]) not in [call[:2] for call in before], (
+        assert ("waitid", group[1:]) not in [call[:2] for call in before], (
             mark.read_text()
         )
         if not mark.read_text():
@@ -344,3 +348,44 @@ def test_all_of_path_on_a_dead_mount(start, two, error):
     assert process.wait() in (126, 127)
     assert process.stderr.startswith("[pyinit] program: ")
     assert process.stderr.count("\n") == 1
+
+
+def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
+    # Before the options are known, in one line, and without a traceback.
+    (tmp_path / "argparse.py").write_text("raise ValueError('no\\nsense')")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    program += PYINIT_FILE.read_text()
+    process = start(PYINIT[0], "-IS", "-c", program, "echo", "started")
+    assert process.wait() == 125
+    assert process.stdout == ""
+    assert process.stderr == "[pyinit] cannot start: ValueError('no\\nsense')\n"
+
+
+def test_memory_exhausted_it_goes_on(pid1):
+    process = pid1("--", *REPORTER)
+    process.line()
+    subprocess.run([tool("prlimit"), f"--pid={process.init}", "--as=1"], check=True)
+    for _ in range(100):
+        os.kill(process.init, signal.SIGUSR1)
+        process.expect(10)
+
+
+def test_a_command_that_becomes_somebody_else(start, public):
+    # An ordinary user's pyinit may not signal it any more, and lives on.
+    setpriv = public / "setpriv"
+    shutil.copy(tool("setpriv"), setpriv)
+    setpriv.chmod(0o4755)
+    become_root = [str(setpriv), "--reuid=0"]
+    need(*as_user(64009, [*become_root, "true"]))
+    words = as_user(64009, [*PYINIT, "-vc", *become_root, "sh", "-c"])
+    process = start(*words, "echo up; read line; exit 6", stdin=subprocess.PIPE)
+    process.expect("up")
+    child = only_child(process.pid)
+    process.send(signal.SIGTERM)
+    process.until_stderr(
+        f"SIGTERM: not sent SIGTERM to {child}: Operation not permitted"
+    )
+    process.popen.stdin.write(b"\n")
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    assert process.wait() == 6

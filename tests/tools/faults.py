@@ -1,9 +1,10 @@
+#!/usr/bin/env python3
 """Let each system call that pyinit makes fail, one at a time, and see what happens.
 
-    python3 tests/faults.py [--mode NAME] [--call NAME]
-
-prints a table: calls, errors, modes, and what happened; what broke the rule goes to stderr.
-It needs pytest, for support.py. tests/test_faults.py runs the same.
+Use it when pyinit makes another system call, or one at another place: all calls and errors
+take some ten minutes, one mode or call (--mode, --call) less than two. It prints a table:
+calls, errors, modes, and what happened; what broke the rule goes to stderr. It needs
+pytest, for support.py. tests/test_faults.py runs the same.
 
 Which calls are made is not listed here, it is found by tracing a run of each mode; here is
 what Linux can answer to them. A case is one call of one process (pyinit from its first
@@ -32,6 +33,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
 from support import (
     DEADLINE,
     PROGRAMS,

@@ -26,7 +26,8 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve()
 PYINIT = shlex.join([sys.executable, "-IS", str(ROOT / "pyinit.py")])
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
@@ -154,7 +155,7 @@ class Storm:
         self.window = 1000 if limit < 0 else min(1000, limit // 8)
         words = [*NAMESPACE, *(["--map-root-user"] if os.geteuid() else []), *init]
         self.namespace = subprocess.Popen(
-            [*words, sys.executable, "-IS", __file__, "--command"],
+            [*words, sys.executable, "-IS", str(HERE), "--command"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -2,7 +2,7 @@
 
 Each form of pipeline, list and substitution is typed at an interactive shell, as it is
 and in a script, and then keys: all of it once without pyinit, once with. The forms and
-keys are oracle.MATRIX; `python3 tests/oracle.py --matrix` prints it as a table, beside
+keys are oracle.MATRIX; `python3 tests/tools/oracle.py --matrix` prints it as a table, beside
 other inits. Where PYINIT_FULL is set each is typed at each shell, else at one of them.
 """
 

@@ -1,7 +1,7 @@
 """The terminal oracle finds no difference; and it can find one.
 
 PYINIT_ORACLE=N: how many scripts; PYINIT_SEED=S: what they are made from. A failure
-prints both, and what was typed: `python3 tests/oracle.py --seed S --only I --show`.
+prints both, and what was typed: `python3 tests/tools/oracle.py --seed S --only I --show`.
 """
 
 import os

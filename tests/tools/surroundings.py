@@ -1,9 +1,11 @@
+#!/usr/bin/env python3
 """Surroundings in which a command is started, and what it then sees.
 
 Run as a program it prints a table: how often, in one run, each init that is installed
 changes what the command sees, and in which surroundings.
 """
 
+import argparse
 import contextlib
 import ctypes
 import os
@@ -16,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import PASSED_ON, PROGRAMS, PYINIT, ROOT, namespace_command
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
+from support import PASSED_ON, PROGRAMS, PYINIT, namespace_command
 
 PLAIN = {b"PATH": b"/usr/local/bin:/usr/bin:/bin", b"LANG": b"C.UTF-8", b"HOME": b"/"}
 C_LOCALE = {b"PATH": PLAIN[b"PATH"]}
@@ -304,6 +307,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "tests"))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.parse_args()
     namespace_command()
     main()

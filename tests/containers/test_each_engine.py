@@ -7,15 +7,10 @@ import shutil
 import signal
 
 import pytest
-from engines import FULL, INIT, REPORTER, run
-from support import until
-from test_terminal import PROMPT, Terminal
+from engines import FULL, INIT, NOT_REAPING, REPORTER, run, terminal, zombies
+from support import PROMPT, until
 
 SHELL = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
-
-
-def terminal(words):
-    return Terminal(*words)
 
 
 def press(screen, *keys):
@@ -51,19 +46,6 @@ end=$(($(date +%%s) + %d)); n=0
 while [ $(date +%%s) -lt $end ]; do (sleep 0.01 &); sleep 0.1; n=$((n + 1)); done
 sleep 0.2; echo $n; exec sleep 100
 """
-ZOMBIES = "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true"
-# What is not PID 1 by trade: it starts one command and waits for that alone.
-NOT_REAPING = [
-    "python3",
-    "-IS",
-    "-c",
-    "import subprocess, sys; subprocess.call(sys.argv[1:])",
-]
-
-
-def zombies(containers, name):
-    """Return how many zombies there are in a container."""
-    return int(containers.inside(name, "sh", "-c", ZOMBIES))
 
 
 def test_zombies(containers):

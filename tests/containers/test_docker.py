@@ -5,9 +5,8 @@ import signal
 import tarfile
 
 import pytest
-from engines import FULL, INIT, REPORTER, run
+from engines import FULL, INIT, NOT_REAPING, REPORTER, run, terminal, zombies
 from support import PASSED_ON, monotonic, until
-from test_containers import NOT_REAPING, terminal, zombies
 
 if not FULL:
     why = "a Docker daemon is only started where PYINIT_FULL is set"

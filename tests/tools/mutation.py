@@ -25,16 +25,17 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # It ends with us, however we end.
 NAMESPACE = ["setpriv", "--pdeathsig", "KILL", "unshare"]
 NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
 # Not those about the source's shape, containers, README and bench, and not single ones
 # that take long for what the others see as well.
 SLOW = 6  # seconds
-TESTS = ["groups", "exit_status", "signals", "command_line", "inherit", "namespace",
-         "grace", "terminal", "parity", "rules", "reports",
-         "interpreters", "faults"]  # fmt: skip
+TESTS = ["groups", "exit_status", "signals", "command_line", "what_the_command_sees",
+         "reaping", "grace", "nobody_to_resume_us", "a_job_of_a_shell",
+         "in_dumb_inits_place", "interpreters", "first_line_of_a_script",
+         "faults"]  # fmt: skip
 
 
 # --- The mutants ------------------------------------------------------------------
@@ -263,6 +264,17 @@ def run_tests(words):
     return pytest.main(words, plugins=[order])
 
 
+def files(tests):
+    """Return the paths of the tests that are named, wherever in tests/ they are."""
+    found = []
+    for name in tests:
+        paths = [*Path(ROOT, "tests").rglob(f"test_{name}.py")]
+        if not paths:
+            sys.exit(f"there is no test_{name}.py in {ROOT}/tests")
+        found += [str(path.relative_to(ROOT)) for path in paths]
+    return found
+
+
 def judge(source, base, tests, limit):
     """Test a source in a copy of base; return (verdict, seconds, the closing lines).
 
@@ -277,10 +289,10 @@ def judge(source, base, tests, limit):
         (place / "pyinit.py").chmod(0o755)
         words = [*NAMESPACE, *(["--map-root-user"] if os.geteuid() else [])]
         words += ["sh", "-c", '"$@"; exit $?', "sh", sys.executable]
-        words += ["tests/mutation.py", "--run-tests", str(base / "order.json")]
+        words += ["tests/tools/mutation.py", "--run-tests", str(base / "order.json")]
         before = time.monotonic()
         process = subprocess.Popen(
-            [*words, *[f"tests/test_{test}.py" for test in tests]],
+            [*words, *files(tests)],
             cwd=place,
             env={**os.environ, "PYINIT_DEADLINE": "10", "TMPDIR": name},
             stdin=subprocess.DEVNULL,
@@ -358,7 +370,6 @@ def main():
         print(f"{len(chosen)} mutants")
         return 0
     tests = options.tests or TESTS
-    tests = [name for name in tests if (ROOT / f"tests/test_{name}.py").exists()]
     print(f"{len(chosen)} mutants, on {' '.join(tests)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pyinit-mutation-") as directory:
         base, whole = baseline(source, tests, directory, options.without)

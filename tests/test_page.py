@@ -1,0 +1,406 @@
+"""The README: every block is run as it stands, and what stands in two places is equal.
+
+A block is named by how its text begins. A reader's `docker` is here a script, which adds
+what this machine needs: the limits and the label of the tests' own containers.
+"""
+
+import ast
+import glob
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from engines import FULL
+from support import INTERPRETER, PYINIT_FILE, PYTHON, ROOT, namespace, until
+
+README = (ROOT / "README.md").read_text()
+EXAMPLE = (ROOT / "Dockerfile.example").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+RUN_BY_A_TEST = []
+needs_engines = pytest.mark.skipif(
+    not FULL, reason="the README's containers are only run where PYINIT_FULL is set"
+)
+
+
+def block(language, beginning, inside=""):
+    """Return the text of the one block that begins so, with that in it.
+
+    A test is to run it.
+    """
+    found = [
+        (name, text)
+        for name, text in BLOCKS
+        if text.startswith(beginning) and inside in text
+    ]
+    assert [name for name, _ in found] == [language], (beginning, found)
+    RUN_BY_A_TEST.append(found[0])
+    return found[0][1]
+
+
+CHECKSUM = block("sh", "echo ")
+DOCKERFILE = block("dockerfile", "COPY ")
+LOOK = block("sh", "docker exec NAME", "# begins with")
+TROUBLE = block("sh", "docker exec NAME", "OOMKilled")
+LOG = block("text", "[pyinit] ")
+HELP = block("text", "usage: ")
+LISTS = block("sh", "docker inspect -f '{{json")
+COMPOSE = block("yaml", "services:")
+KUBERNETES = block("yaml", "spec:")
+MAIN_JOB = block("sh", "python3 -IS pyinit.py")
+NOT_RUN = {
+    block("sh", "python3 -m venv"): "it is what runs this; .ci/run takes it from here"
+}
+COPY, RUN, ENTRYPOINT, CMD = DOCKERFILE.splitlines()
+INIT = json.loads(ENTRYPOINT.partition(" ")[2])  # ["python3", "-IS", …, "--"]
+
+
+def shell(command, cwd, **environment):
+    """Run what somebody types; return the status and the lines that are printed."""
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+    )
+    return result.returncode, result.stdout.decode().splitlines()
+
+
+# --- The page itself --------------------------------------------------------------
+
+
+def test_every_block_is_run():
+    """A new block needs a test of its own here, or a reason in NOT_RUN."""
+    assert sorted(BLOCKS) == sorted(RUN_BY_A_TEST)
+
+
+def test_its_length():
+    assert len(README.splitlines()) <= 250
+    assert len(README.split()) <= 2500
+
+
+def anchor(heading):
+    """Return the anchor of a heading, as the usual hosts make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_its_links():
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
+    anchors = {"#" + anchor(text) for text in re.findall(r"^#+ (.*)", prose, re.M)}
+    links = re.findall(r"\]\((.*?)\)", prose)
+    assert len(links) > 10
+    for link in links:
+        assert link in anchors or (ROOT / link).exists(), link
+
+
+def test_it_names_no_host_and_no_tag():
+    """It stands beside the file that it tells of, wherever that is kept."""
+    assert not re.findall(r"https?://|git clone|--branch|raw/", README)
+
+
+# --- Get the file -----------------------------------------------------------------
+
+
+def test_the_checksum(tmp_path):
+    """The one of the file; another file is found out."""
+    checksum = hashlib.sha256(PYINIT_FILE.read_bytes()).hexdigest()
+    stands = re.findall(r"\b([0-9a-f]{64})\b", README)
+    assert stands == [checksum], f"sed -i s/{stands[0]}/{checksum}/ README.md"
+    copy = tmp_path / "pyinit.py"
+    copy.write_bytes(PYINIT_FILE.read_bytes())
+    assert shell(CHECKSUM, tmp_path) == (0, ["pyinit.py: OK"])
+    with copy.open("ab") as file:
+        file.write(b"\n")
+    status, lines = shell(CHECKSUM, tmp_path)
+    assert status != 0
+    assert "pyinit.py: FAILED" in lines
+
+
+# --- The Dockerfile ---------------------------------------------------------------
+
+
+def test_its_lines_are_those_of_the_example():
+    lines = [line for line in EXAMPLE.splitlines() if not line.startswith("#")]
+    start = lines.index(COPY)
+    assert lines[start : start + 3] == [COPY, RUN, ENTRYPOINT]
+    assert json.loads(RUN.partition(" ")[2])[:4] == INIT
+    for text in (COMPOSE, KUBERNETES):
+        [words] = re.findall(
+            r"^ *(?:entrypoint|command): (\[\"python3.*\])", text, re.M
+        )
+        words = json.loads(words)
+        assert [*words[:3], words[-1]] == INIT
+
+
+def test_a_python_that_is_too_old_fails_the_build():
+    """That is what RUN is for: 3.5 cannot even read the file."""
+    source = PYINIT_FILE.read_text()
+    ast.parse(source, feature_version=(3, 6))
+    with pytest.raises(SyntaxError):
+        ast.parse(source, feature_version=(3, 5))
+
+
+def test_run_compiles_all_that_a_start_imports(tmp_path):
+    """In a directory of its own, as if the standard library had no .pyc file.
+
+    containers/test_compiled_base.py does it in an image whose library has none.
+    """
+    cache = ["-X", f"pycache_prefix={tmp_path}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def imported(words, *options):
+        """Run words of the page; return where each module came from."""
+        file = words.index("/sbin/pyinit.py")
+        words = [*words[1:file], *cache, *options, PYINIT_FILE, *words[file + 1 :]]
+        pipe = subprocess.PIPE
+        result = subprocess.run(
+            [sys.executable, *words], stdout=pipe, stderr=pipe, env=environment
+        )
+        assert result.returncode == 0, result.stderr
+        return re.findall(rb"^# code object from (.*)", result.stderr, re.M)
+
+    start = [*INIT, "true"]
+    before = imported(start, "-B", "-v")
+    assert [*tmp_path.iterdir()] == []
+    assert len(before) > 10
+    assert not [path for path in before if path.endswith(b".pyc'")]
+    imported(json.loads(RUN.partition(" ")[2]))
+    options = ["-v", "-r", "TERM:QUIT", "-e", "143", "--grace", "1"]
+    for words in (start, [*INIT[:-1], *options, *start[-2:]]):
+        after = imported(words, "-B", "-v")
+        assert len(after) >= len(before)
+        assert not [path for path in after if not path.endswith(b".pyc'")]
+
+
+# --- The options ------------------------------------------------------------------
+
+
+def words_of_help(text):
+    """Return the words of a help text, alike for all versions of argparse."""
+    text = re.sub(r"(-\w) ([A-Z:]+), (--\w+) \2", r"\1, \3 \2", text)  # before 3.13
+    return text.replace("optional arguments:", "options:").split()  # before 3.10
+
+
+def test_the_help_is_the_help():
+    """Of each Python that is here: their layouts differ, and the words do not."""
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    others = glob.glob(f"{pyenv}/versions/3.*/bin/python3")
+    for python in [sys.executable, *others]:
+        words = [python, "-IS", PYINIT_FILE, "--help"]
+        printed = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+        said = printed.decode()
+        assert words_of_help(said) == words_of_help(HELP), f"{python} says:\n{said}"
+        if python == sys.executable and (3, 10) <= sys.version_info < (3, 13):
+            assert said == HELP
+
+
+def test_each_option_is_told_of():
+    told = set(re.findall(r"^- \*\*`(--?\w+)`\*\*", README, re.M))
+    options = set(re.findall(r"^  (--?\w+)", HELP, re.M)) - {"-h", "-v", "-V"}
+    told -= {"--wait"} - options  # that is still to come
+    assert told == options
+
+
+def test_the_handler():
+    """As PID 1, without pyinit: the signal ends it, and what it has begun is finished."""
+    [handler] = re.findall(r"`(signal\.signal\(.*?)`", README)
+    program = f"import signal, sys\n{handler}\n" + textwrap.dedent("""
+        try:
+            print("up", flush=True)
+            signal.pause()
+        finally:
+            print("finished", flush=True)
+    """)
+    process = subprocess.Popen(
+        [*namespace(), *PYTHON, "-c", program], stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"up\n"
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(children) as file:
+        os.kill(int(file.read()), signal.SIGTERM)
+    assert process.communicate(timeout=30)[0] == b"finished\n"
+    assert process.returncode == 0
+
+
+def masked(lines):
+    """Return lines of the log without what is another in each run: pids."""
+    return [re.sub(r"(?<=\] )\d+|(?<=group )\d+", "PID", line) for line in lines]
+
+
+def test_the_log(pid1):
+    """What stands behind # explains a line."""
+    server = ["sh", "-c", "echo up; exec sleep 100"]
+    process = pid1("-v", "--", *server)
+    process.expect("up")
+    process.send(signal.SIGTERM, process.init)
+    assert process.wait() == 143
+    got = process.err.decode().replace("runs sh;", "runs my-server;").splitlines()
+    stands = [line.partition("  #")[0].rstrip() for line in LOG.splitlines()]
+    assert masked(stands) == masked(got)
+    assert all("  # " in line for line in LOG.splitlines())
+
+
+def test_the_main_job_of_a_clone(tmp_path):
+    (tmp_path / "python3").symlink_to(INTERPRETER)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    status, lines = shell(MAIN_JOB, ROOT, PATH=path)
+    assert status == 0
+    assert lines[-1].endswith("was ended by SIGTERM, status 143")
+    assert any("SIGTERM: sent SIGTERM to group" in line for line in lines)
+
+
+# --- With an engine ---------------------------------------------------------------
+
+SERVER = "#!/bin/sh\necho up\nexec sleep 1000\n"
+SCRIPT = '#!/bin/sh\nexec "$@"\n'
+
+
+@pytest.fixture
+def typed(containers, tmp_path):
+    """Return a function: what somebody types to an engine, and what it prints."""
+    docker = tmp_path / "docker"
+    command = shlex.join(containers.words)
+    docker.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    docker.chmod(0o755)
+
+    def run(text, **words):
+        for word, value in words.items():
+            text = re.sub(rf"\b{word}\b", value, text)
+        return shell(text, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    return run
+
+
+@pytest.fixture
+def build(containers, tmp_path):
+    """Return a function that builds lines of the page, and returns the image's name."""
+
+    def build(*lines):
+        context = tmp_path / "context"
+        context.mkdir(exist_ok=True)
+        files = {"pyinit.py": PYINIT_FILE.read_text()}
+        files.update({"my-server": SERVER, "entrypoint.sh": SCRIPT})
+        for name, text in files.items():
+            (context / name).write_text(text)
+            (context / name).chmod(0o755)
+        served = "COPY my-server /usr/bin/\nCOPY entrypoint.sh /\n"
+        text = f"FROM {containers.base}\n{served}" + "\n".join(lines) + "\n"
+        (context / "Dockerfile").write_text(text)
+        image = containers.new_image()
+        containers.good(
+            "build", *containers.build_options()[2:-2], "-t", image, context
+        )
+        return image
+
+    return build
+
+
+def serves(containers, *words, options=()):
+    """Start a server; return its container's name once it runs."""
+    name = containers.start(*words, options=options)
+    until(lambda: "up\n" in containers.log(name), "the server runs")
+    return name
+
+
+def seconds(line):
+    """Return what bash's `time` says."""
+    minutes, rest = re.match(r"^real\t(\d+)m([0-9.]+)s$", line).groups()
+    return int(minutes) * 60 + float(rest)
+
+
+@needs_engines
+def test_the_first_screen(containers, build, typed):
+    name = serves(containers, build(*DOCKERFILE.splitlines()))
+    status, lines = typed(LOOK, NAME=name)
+    assert status == 0, lines
+    lines = [line for line in lines if "resorting to SIGKILL" not in line and line]
+    first, stopped, real, _, _, code = lines
+    [begins] = re.findall(r"# begins with: (.*)", LOOK)
+    assert first.startswith(begins)
+    assert first.rstrip().endswith("my-server --port 80")
+    assert stopped == name
+    assert seconds(real) < 10
+    assert code == "143"
+
+
+@needs_engines
+def test_is_it_your_containers_trouble(containers, build, typed):
+    """The server of the first screen without pyinit; and a shell that is in the way."""
+    name = serves(containers, build('CMD ["my-server"]'))
+    status, lines = typed(TROUBLE, NAME=name)
+    assert status == 0, lines
+    [real] = [line for line in lines if line.startswith("real")]
+    assert seconds(real) >= 10
+    assert "137 false" in lines
+    assert lines[0].rstrip() == "sleep 1000"
+
+
+@needs_engines
+def test_what_an_image_has(containers, build, typed):
+    lists = [f"[{', '.join(json.dumps(w) for w in INIT)}]", CMD.partition(" ")[2]]
+    _, lines = typed(LISTS, IMAGE=build(*DOCKERFILE.splitlines()))
+    decoder = json.JSONDecoder()
+    first, end = decoder.raw_decode(lines[0])
+    second, _ = decoder.raw_decode(lines[0][end + 1 :])
+    assert [first, second] == [*map(json.loads, lists)]
+
+
+COMPILE = 'RUN ["python3", "-IS", "-m", "compileall", "-bq", "/sbin/pyinit.py"]'
+WITH_SERVER = ENTRYPOINT.replace('"--"', '"--", "my-server"')
+WITH_SCRIPT = ENTRYPOINT.replace('"--"', '"--", "/entrypoint.sh"')
+WAYS = {
+    "CMD exec my-server --port $PORT": [ENTRYPOINT, "CMD exec my-server --port $PORT"],
+    WITH_SERVER: [WITH_SERVER],
+    'exec "$@"': [WITH_SCRIPT, CMD],
+    COMPILE: [COMPILE, ENTRYPOINT.replace("pyinit.py", "pyinit.pyc"), CMD],
+}
+
+
+@needs_engines
+@pytest.mark.parametrize("stands", WAYS)
+def test_each_way_to_write_it(containers, build, stands):
+    """Nobody stands between pyinit and the server."""
+    assert f"`{stands}`" in README
+    name = serves(containers, build(COPY, RUN, *WAYS[stands]))
+    command = containers.inside(name, "cat", "/proc/1/cmdline").split("\0")
+    assert [command[0], command[1], command[3]] == ["python3", "-IS", "--"]
+    child = containers.inside(name, "cat", "/proc/1/task/1/children")
+    assert containers.inside(name, "cat", f"/proc/{child}/cmdline") == "sleep\x001000\0"
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+
+
+@needs_engines
+def test_compose(containers, build):
+    """There is no Compose here: what it would tell the engine is what stands there."""
+
+    def field(name):
+        return json.loads(re.search(rf"^ *{name}: (\[.*\])", COMPOSE, re.M)[1])
+
+    [volume] = field("volumes")
+    volume = volume.replace("./", f"{containers.context}/")
+    first, *rest = field("entrypoint")
+    words = [build("CMD false"), *rest, *field("command")]
+    name = serves(containers, *words, options=["-v", volume, "--entrypoint", first])
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+
+
+@needs_engines
+def test_kubernetes(containers, build):
+    """The same: command in the place of ENTRYPOINT, args in that of CMD."""
+    first, *rest = json.loads(re.search(r"command: (\[.*\])", KUBERNETES)[1])
+    words = [*rest, *json.loads(re.search(r"args: (\[.*\])", KUBERNETES)[1])]
+    image = build(*DOCKERFILE.splitlines())
+    name = serves(containers, image, *words, options=["--entrypoint", first])
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
