@@ -1,0 +1,42 @@
+"""Other architectures, by qemu-user: MIPS, where signals and errors have other numbers.
+
+The tool is tests/tools/architectures.py; it fetches a root for each, some 20 seconds' worth,
+and its checks take half a minute an architecture. So: only with PYINIT_FULL.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support import PYINIT_FILE, ROOT, need, tool
+
+FULL = bool(os.environ.get("PYINIT_FULL"))
+TOOL = ROOT / "tests" / "tools" / "architectures.py"
+
+
+def test_the_tool_says_what_it_is_for():
+    words = [sys.executable, TOOL, "--help"]
+    result = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+    assert b"mips64el" in result.stdout
+
+
+@pytest.mark.skipif(not FULL, reason="it takes minutes: only with PYINIT_FULL")
+@pytest.mark.parametrize("arch", ["mips64el", "arm64", "s390x"])
+def test_on_another_architecture(arch):
+    if os.getuid():
+        pytest.skip("only root can make its root")
+    tool("debootstrap")
+    tool("qemu-mips64el-static")
+    mount = "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc"
+    space = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+    need(*space, "--mount-proc", "sh", "-c", mount)  # from Linux 6.7 on
+    words = [sys.executable, TOOL, "--pyinit", PYINIT_FILE, arch]
+    result = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout.decode()
