@@ -661,8 +661,3 @@ def stop(screen, init, how):
         screen.type("\x1a")
     else:
         os.kill(init, signal.SIGTSTP)
-
-
-def logged(trace, path):
-    """Return strace's words with the log at a path."""
-    return [str(path) if word == "/dev/null" else word for word in trace]

@@ -123,7 +123,7 @@ def test_ctrl_z_while_the_last_one_is_answered(container):
     # Until the command has the terminal again, it is pyinit's group that gets them.
     screen = container(*ECHOES, trace=hold("ioctl", 0.1))
     screen.expect("up\n")
-    for _ in range(100):
+    for _ in range(40):
         screen.type("\x1a")
         time.sleep(0.01)
     screen.answers("hello")
