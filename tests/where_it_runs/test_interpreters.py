@@ -215,9 +215,6 @@ def test_with_half_of_the_standard_library(start, tmp_path):
     assert process.stdout == "hello\n"
 
 
-# --- As an interpreter ------------------------------------------------------------
-
-
 def test_as_an_ordinary_user(start):
     process = start(*as_user(64008, [*PYINIT, "id", "-u"]))
     process.expect("64008")
