@@ -4,109 +4,321 @@
 
 The kernel treats PID 1, the first process of a container, as no other process:
 - It drops signals that PID 1 has no handler for. So we block all signals before all
-  else: blocked, they wait, and Init.run takes them one by one.
+  else: blocked, they wait, and Init.run takes them one by one. No handler ever runs.
 - It makes orphans children of PID 1. A dead child stays in the process table, a zombie,
   until its parent asks for its exit status: Init.reap.
 - It kills all other processes when PID 1 exits. So Init.leave sends SIGTERM before.
+
+The file is in the order of events: block, read the command line, start the command,
+pass signals on and reap, stop and resume, leave. Until the command is started anything
+may fail, with one line and a status. From then on nothing may end us before its end.
 """
 
 # === Block signals: one that comes while we are not ready has to wait =================
 try:
     import signal
+    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD
+    from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGRTMAX
+    from signal import SIGRTMIN, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH
 
-    REAL_TIME = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+    REAL_TIME = range(SIGRTMIN, SIGRTMAX + 1)
     SIGNALS = (*range(1, 32), *REAL_TIME)  # in between are the C library's own
     if __name__ == "__main__":  # if we are imported, main() blocks them
-        mask_at_start = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        mask_at_start = signal.pthread_sigmask(SIG_BLOCK, SIGNALS)
     import argparse
     import os
-
-    LONG_NAMES = {"SIGSTKFLT": 16, **signal.Signals.__members__}  # new there in 3.11
-    for n in REAL_TIME:
-        LONG_NAMES["SIGRTMIN+%d" % (n - signal.SIGRTMIN)] = n
-        LONG_NAMES["SIGRTMAX-%d" % (signal.SIGRTMAX - n)] = n
-    SHORT_NAMES = {name[len("SIG") :]: n for name, n in LONG_NAMES.items()}
-    SIGNAL_NUMBERS = {**LONG_NAMES, **SHORT_NAMES, **{str(n): n for n in SIGNALS}}
-    # (Reversed: of a signal's names the first, the usual one, overwrites the others.)
-    SIGNAL_NAMES = {n: name for name, n in reversed([*LONG_NAMES.items()])}
-except KeyboardInterrupt:  # Python's answer to a SIGINT that came before the block
+except KeyboardInterrupt:  # Python's answer to a Ctrl-C that came before the block
     raise SystemExit(128 + 2) from None
-except Exception as error:
+except Exception as error:  # a Python that lacks a module, or another's in its place
     with open(2, "w") as stderr:
         stderr.write("[pyinit] cannot start: %a\n" % error)
     raise SystemExit(125) from None
 
-__version__ = "1.1.0"
-TTY_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)  # Ctrl-Z is SIGTSTP
-TTY_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, *TTY_STOPS)
+__version__ = "1.2.0"
+TTY_STOPS = (SIGTSTP, SIGTTIN, SIGTTOU)  # Ctrl-Z is SIGTSTP
+STOPS = (SIGSTOP, *TTY_STOPS)
+TTY_SIGNALS = (SIGINT, SIGQUIT, SIGWINCH, *TTY_STOPS)
+ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
+ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
 
 
-def attempt(call: object, *arguments: object) -> object:
-    """Return what a call returns, or its OSError: no refused call may end PID 1."""
+def attempt(call: object, *arguments: object) -> "OSError | None":
+    """Do what may be refused, for that must not end PID 1; return the error, if any."""
     assert callable(call)  # for mypy
     try:
-        return call(*arguments)
+        call(*arguments)
     except OSError as error:
         return error
+    return None
+
+
+def foreground() -> "int | None":
+    """Return the terminal's foreground group; None if stdin is not our terminal."""
+    try:
+        return os.tcgetpgrp(0)
+    except OSError:
+        return None
 
 
 def say(text: str) -> None:
     """Write a line to stderr; if that fails, drop the line and the signal it causes."""
-    line = os.fsencode("[pyinit] %s\n" % text.replace("\n", "\\n"))
-    if isinstance(attempt(os.write, 2, line), OSError):
-        signal.sigtimedwait([signal.SIGPIPE, signal.SIGXFSZ], 0)
+    line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
+    if attempt(os.write, 2, line.encode(errors="surrogateescape")):
+        signal.sigtimedwait([SIGPIPE, signal.SIGXFSZ], 0)
+
+
+def as_text(data: bytes) -> str:
+    """Return bytes as a text of which say() makes the same bytes."""
+    return data.decode(errors="surrogateescape")
+
+
+def name_of(number: int) -> str:
+    """Return SIGTERM for 15, SIGRTMIN+1 for 35 and so on."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # Python 3.11 is the first to name 16. (On MIPS that is SIGUSR1, named above.)
+        other = {7: "SIGEMT", 16: "SIGSTKFLT"}
+        return other.get(number, "SIGRTMIN+%d" % (number - SIGRTMIN))
 
 
 # === Read the command line ============================================================
 def rewrite(text: str) -> "tuple[int, int]":
-    """Return (N, M) for the text N:M of --rewrite, or raise ArgumentTypeError."""
-    upper = os.fsencode(text).upper()  # in bytes: changes only ASCII letters
-    received, _, sent = os.fsdecode(upper).partition(":")
-    n = SIGNAL_NUMBERS.get(received)
-    m = 0 if sent == "0" else SIGNAL_NUMBERS.get(sent)
-    if n in (None, signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD) or m is None:
-        reason = "%r is not N:M, as TERM:QUIT (N is not KILL, STOP or CHLD)" % text
-        raise argparse.ArgumentTypeError(reason)
+    """Return (15, 3) for "15:3", "TERM:QUIT" and the like; or ValueError."""
+    numbers = {"0": 0, **signal.Signals.__members__}
+    for n in SIGNALS:
+        numbers[str(n)] = numbers[name_of(n)] = n
+    for n in REAL_TIME:
+        numbers["SIGRTMIN+%d" % (n - SIGRTMIN)] = n
+        numbers["SIGRTMAX-%d" % (SIGRTMAX - n)] = n
+    # (In ASCII: upper() makes an S of a long s, too.)
+    words = ascii(text)[1:-1].upper().split(":")
+    n, m = [numbers.get(word, numbers.get("SIG" + word)) for word in words]
+    if n in (None, 0, SIGKILL, SIGSTOP, SIGCHLD) or m is None:
+        raise ValueError
     return n, m
 
 
-HELP = {
-    "c": "signal the command alone, without a session or group (or DUMB_INIT_SETSID=0)",
-    "r": "send M where N is received, nothing if M is 0; repeatable: 15:3, TERM:QUIT",
-    "e": "exit 0 where the exit status would be CODE, 0 to 255; repeatable",
-    "grace": "wait SECONDS for what the command leaves, then SIGKILL it (0: neither)",
-    "v": "say on stderr what happens (or DUMB_INIT_DEBUG=1)",
-    "status": "Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
-    " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if misused",
-}
+def code(text: str) -> int:
+    """Return the number for "0" to "255"; or ValueError."""
+    return [str(number) for number in range(256)].index(text)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def seconds(text: str) -> float:
+    """Return the number for "10", "0.5" and the like, to a million; or ValueError."""
+    if text.strip("0123456789") not in ("", ".") or float(text) > 1000000:
+        raise ValueError
+    return float(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, for a stderr that cannot be written, too: the status stays 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Say what is wrong, as argparse does, and raise SystemExit."""
+        text = f"{self.format_usage()}{self.prog}: error: {message}\n"
+        attempt(os.write, 2, text.encode(errors="surrogateescape"))
+        self.exit(2)
+
+
+def make_parser() -> Parser:
     """Return the parser for pyinit's options; what follows them is the command."""
-    parser = argparse.ArgumentParser(
+    # (Python 3.6 and 3.7, which lack valid_signals, read -vc only with abbreviations.)
+    abbreviates = not hasattr(signal, "valid_signals")
+    parser = Parser(
         prog="pyinit.py",
         usage="%(prog)s [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
-        epilog=HELP["status"],
+        epilog="Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
+        " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if"
+        " misused",
         # (Without a width argparse imports five modules, to ask the terminal for one.)
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
-        # (Python 3.6 and 3.7, which lack valid_signals, read -vc only if this is True.)
-        allow_abbrev=not hasattr(signal, "valid_signals"),
+        allow_abbrev=abbreviates,
     )
     add = parser.add_argument
-    add("-c", "--single-child", action="store_true", help=HELP["c"])
-    add("-r", "--rewrite", metavar="N:M", type=rewrite, action="append", help=HELP["r"])
-    add("-e", "--expect", metavar="CODE", action="append", default=[], help=HELP["e"])
-    add("--grace", metavar="SECONDS", default="0", help=HELP["grace"])
-    add("-v", "--verbose", action="store_true", help=HELP["v"])
+    add(
+        "-c",
+        "--single-child",
+        action="store_true",
+        default=os.environ.get("DUMB_INIT_SETSID") == "0",
+        help="signal the command alone, without a session or group (or"
+        " DUMB_INIT_SETSID=0)",
+    )
+    add(
+        "-r",
+        "--rewrite",
+        metavar="N:M",
+        type=rewrite,
+        action="append",
+        default=[],
+        help="send M where N is received, nothing if M is 0; repeatable: 15:3,"
+        " TERM:QUIT; N is any signal but KILL, STOP and CHLD",
+    )
+    add(
+        "-e",
+        "--expect",
+        metavar="CODE",
+        type=code,
+        action="append",
+        default=[],
+        help="exit 0 where the exit status would be CODE, 0 to 255; repeatable",
+    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=seconds,
+        default=0.0,
+        help="wait SECONDS for what the command leaves, then SIGKILL it (0: neither)",
+    )
+    either.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for all that the command leaves, without SIGTERM or SIGKILL",
+    )
+    add(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=os.environ.get("DUMB_INIT_DEBUG") == "1",
+        help="say on stderr what happens (or DUMB_INIT_DEBUG=1)",
+    )
     add("-V", "--version", action="version", version="pyinit " + __version__)
+    if abbreviates:  # these could be --verbose or --version, even as the command's own
+        words = ("--", "--v", "--ve", "--ver")
+        add(*words, dest="verbose", action="store_true", help=argparse.SUPPRESS)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.set_defaults(single_child=os.environ.get("DUMB_INIT_SETSID") == "0")
-    parser.set_defaults(verbose=os.environ.get("DUMB_INIT_DEBUG") == "1")
     return parser
+
+
+def read_command_line(argv: "list[str] | None") -> argparse.Namespace:
+    """Return the options of argv, or sys.argv, and the command; or SystemExit."""
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)
+    finally:
+        print(end="", flush=True)  # help that cannot be written is an OSError
+    if options.command[:1] == ["--"]:
+        del options.command[0]
+    if not options.command:
+        parser.error("no command given")
+    before, options.command = as_given(options.command, argv)
+    if starts_us_again(options.command[0], before):
+        options.command.insert(0, b"/bin/sh")  # to sh the first line is a comment
+    return options
+
+
+def as_given(
+    command: "list[str]", argv: "list[str] | None"
+) -> "tuple[list[bytes], list[bytes]]":
+    """Return the words before the command, and its own, as the kernel has them.
+
+    Python decodes words as the C library does and encodes them by tables of its own: in
+    EUC-JP, Big5 and others that makes other bytes. Those of proc(5) are as they were.
+    """
+    is_ours = argv is None and __name__ == "__main__"
+    if is_ours and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
+        words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
+        return words[: -len(command)], words[-len(command) :]
+    return [], [os.fsencode(word) for word in command]
+
+
+def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
+    """Tell whether a script's first line is what has started us, and so would again.
+
+    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
+    the kernel has added the script to it. To run that once more would never end.
+    """
+    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
+    if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
+        return False
+    before = before or [os.fsencode(globals().get("__file__", ""))]  # (no /proc)
+    # From the end on. What env(1) has found in PATH has a directory only in ours.
+    pairs = zip(reversed(line[2:].split()), reversed(before))
+    env = (b"/usr/bin/env", b"-S")
+    return all(word in (our, *env) or our.endswith(b"/" + word) for word, our in pairs)
+
+
+def read_file(path: "str | bytes", length: int = -1) -> bytes:
+    """Return up to length bytes of a file, -1: all; b"" if it cannot be read."""
+    try:
+        if os.path.isfile(path):  # (to open a FIFO would wait for somebody who writes)
+            with open(path, "rb") as file:
+                return file.read(length)
+    except (OSError, ValueError):  # ValueError: a path with a NUL byte
+        pass
+    return b""
+
+
+# === Become the command ===============================================================
+def become(command: "list[bytes]") -> None:
+    """Become the command, found as execvp(3) finds it; OSError if that fails."""
+    name = command[0]
+    files = [name]
+    if name and b"/" not in name:
+        path = os.environb.get(b"PATH", os.fsencode(os.defpath))
+        files = [b"%s/%s" % (place or b".", name) for place in path.split(b":")]
+    failures = []
+    for file in files if name else []:
+        try:
+            os.execv(file, command)
+        except OSError as error:
+            head = read_file(file, 4096)
+            if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
+                # A text. (What has a NUL there is a program for another machine.)
+                os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
+            if error.errno == ENOENT and head:
+                # It is there. What is not is its interpreter: "#!/bin/sh\r", say, or a
+                # program's loader, the first path in it: that of another C library.
+                parts = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+                what = b"".join(parts[:1]).partition(b"\n")[0]
+                what = what[max(what.find(b"/"), 0) :]
+                error.strerror = f"interpreter {as_text(what)}: {error.strerror}"
+            if head or file == name or error.errno not in (ENOENT, ENOTDIR):
+                failures.append(error)
+    raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
+
+
+def undo_locale_coercion() -> None:
+    """Take back the LC_CTYPE that Python sets in the C locale: PEP 538."""
+    if os.environ.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
+        given = b"\0" + read_file("/proc/self/environ")
+        _, is_given, rest = given.partition(b"\0LC_CTYPE=")
+        if is_given:
+            os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
+        elif [*os.environ][-1] == "LC_CTYPE":  # (Python's is the last)
+            del os.environ["LC_CTYPE"]
+
+
+def name_the_command() -> None:
+    """Let systemd's variables that name our parent name us: sd_listen_fds(3)."""
+    for name in ("LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"):
+        if os.environ.get(name) == str(os.getppid()):
+            os.environ[name] = str(os.getpid())
+            os.environ.pop(name + "FDID", None)  # LISTEN_PIDFDID says the same
+
+
+def take_terminal() -> None:
+    """Make stdin the terminal of our new session, if it is one that no session has.
+
+    Opened by its name it becomes that, credentials(7). lxc-start -F has a command start
+    with such a terminal, and else Ctrl-C would reach nobody.
+    """
+    os.close(os.open(os.ttyname(0), os.O_RDONLY | os.O_NONBLOCK))
+
+
+def close_inherited() -> None:
+    """Close what is open from descriptor 3 up, as the kernel lists it: proc(5)."""
+    try:
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2:
+                attempt(os.close, int(name))
+    except Exception:  # there is no /proc, or something else in its place
+        os.closerange(3, 65536)
 
 
 # === Start the command, in one of three modes =========================================
@@ -126,323 +338,312 @@ class Init:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.log = say if options.verbose else lambda text: None
-        self.stdin_is_our_terminal = isinstance(attempt(os.tcgetpgrp, 0), int)
-        self.mode = JOB if self.stdin_is_our_terminal and os.isatty(1) else SESSION
+        self.name = as_text(options.command[0])
+        self.group = os.getpgrp()  # 0: it is outside our PID namespace, with its shell
+        self.mode = SESSION
         if options.single_child:
             self.mode = SINGLE
+        elif foreground() is not None and os.isatty(1) and self.group:
+            self.mode = JOB
+        # Whom a key at the terminal does not reach, as it reaches the child.
+        self.us = OUR_GROUP if self.mode == JOB else os.getpid()
         self.forward_as = {n: n for n in SIGNALS}  # what is sent for each; 0: nothing
         if self.mode != SINGLE:
             # A group without a shell (POSIX: orphaned) is not stopped by TTY_STOPS.
-            self.forward_as.update(dict.fromkeys(TTY_STOPS, signal.SIGSTOP))
-        self.forward_as.update(options.rewrite or [])  # pairs (N, M)
+            self.forward_as.update(dict.fromkeys(TTY_STOPS, SIGSTOP))
+        self.forward_as.update(options.rewrite)  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
-        self.child_told_to_stop = False  # by a signal that we sent; no SIGCONT since
+        self.whom = ""  # the same, in words
+        self.is_stopped = False  # the child, by us, or we have followed its stop
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
-        self.child_reaped = False  # if True, its pid can be another process's
+        self.deadline: "float | None" = None  # of the grace, once the farewell is sent
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
-        """Fork a child that becomes the command, with that signal mask; or OSError."""
+        """Fork a child that becomes the command with that signal mask; or Exception."""
         undo_locale_coercion()
-        # Python has a handler (a callable) for SIGINT, and ignores SIGPIPE and SIGXFSZ.
+        # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2));
+        # while SIGTSTP is, it does not stop us. The command is to have them ignored.
+        ours = (SIGCHLD, SIGTSTP)
+        ignored = {int(n) for n in ours if signal.getsignal(n) == SIG_IGN}
+        # Python ignores SIGPIPE and SIGXFSZ, and has a handler (a callable) for SIGINT.
         # The command is not to inherit that, and no handler is to run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
-        for number in (*handled, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2)).
-        sigchld_at_start = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (*ours, *handled, SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, SIG_DFL)
         self.reap()  # zombies from before exec(2) (PyPy, without waitid, fails here)
         self.child = os.fork()
-        if self.child != 0:
-            self.target = self.child if self.mode == SINGLE else -self.child
-            return
-        try:  # here we are the child
+        if self.child == 0:
+            self.be_child(mask, ignored)
+        self.target, self.whom = -self.child, f"group {self.child}"
+        if self.mode == SINGLE:
+            self.target, self.whom = self.child, f"{self.child}"
+
+    def be_child(self, mask: "set[int | signal.Signals]", ignored: "set[int]") -> None:
+        """Become the command; or say why not, and exit. We are in the child here."""
+        what, status = "cannot start", 125
+        try:
+            name_the_command()
+            for number in ignored:
+                signal.signal(number, SIG_IGN)
             if self.mode == JOB:
+                what = "cannot start: setpgid"
                 os.setpgid(0, 0)
-                self.pass_terminal(giver=os.getpgid(os.getppid()), taker=os.getpgrp())
+                self.child = os.getpid()
+                self.pass_terminal(self.child)
             elif self.mode == SESSION:
+                what = "cannot start: setsid"
                 os.setsid()
-            for name in ("LISTEN_PID", "WATCHDOG_PID"):  # systemd's: sd_listen_fds(3)
-                if os.environ.get(name) == str(os.getppid()):  # it was meant for us
-                    os.environ[name] = str(os.getpid())
-            signal.signal(signal.SIGCHLD, sigchld_at_start)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            execute(self.options.command)
+                attempt(take_terminal)
+            signal.pthread_sigmask(SIG_SETMASK, mask)
+            what, status = self.name, 126
+            become(self.options.command)
         except Exception as error:
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
-            reason = getattr(error, "strerror", None) or error
-            say(f"{self.options.command[0]}: {reason}")
-            os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+            signal.pthread_sigmask(SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
+            if isinstance(error, FileNotFoundError):
+                status = 127
+            say(f"{what}: {getattr(error, 'strerror', None) or repr(error)}")
         finally:
-            os._exit(126)  # even say() has failed; never let a second pyinit run on
+            os._exit(status)  # even say() has failed; never let a second pyinit run on
 
     # === Pass signals on, and reap ====================================================
     def run(self) -> int:
-        """Pass signals on and reap until the child has died; return its exit status."""
+        """Pass signals on and reap until all is over; return the exit status."""
         attempt(os.chdir, "/")  # so we keep no file system busy
-        os.closerange(3, 65536)  # so we keep no pipe open that the command closes
+        close_inherited()  # so we keep no pipe open that the command closes
         whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-        self.log(f"{self.child} runs {self.options.command[0]}; orphans are {whose}")
+        self.log(f"{self.child} runs {self.name}; orphans are {whose}")
         self.reap()  # if main() calls us again after an error, a SIGCHLD can be lost
         while self.death is None:
-            info = signal.sigwaitinfo(SIGNALS)
-            if info.si_signo == signal.SIGCHLD:  # a child has died, stopped or resumed
-                self.reap()
-                self.follow_stop()
-            elif self.terminal_told_child(info):
-                continue
-            elif info.si_signo == signal.SIGCONT:
-                self.resume()
-            elif info.si_signo in TTY_STOPS and self.forward_as[info.si_signo] != 0:
-                self.pass_stop_on(info)
-            else:
-                self.forward(info.si_signo)
+            self.handle(signal.sigwaitinfo(SIGNALS))
         return self.leave(self.death)
 
-    def terminal_told_child(self, info: "signal.struct_siginfo") -> bool:
-        """Tell whether the terminal has sent a signal to the child as well as to us."""
-        return (
-            self.mode == SINGLE
-            and info.si_signo in TTY_SIGNALS
-            and info.si_code == SI_KERNEL
-            and attempt(os.getpgid, self.child) == os.getpgrp()  # it can have left ours
-        )
+    def handle(self, info: "signal.struct_siginfo") -> None:
+        """Do what one signal asks for: that is decided here, and nowhere else."""
+        number, by_kernel = info.si_signo, info.si_code == SI_KERNEL
+        if number == SIGCHLD:  # a child has died, stopped or resumed
+            self.reap()
+            self.follow_stop()
+        elif number == SIGCONT:
+            self.resume()
+        elif by_kernel and number in TTY_SIGNALS and self.shares_keys():
+            pass  # the terminal has sent it to the child, too
+        else:
+            sent = self.forward_as[number]
+            self.send(sent, number)
+            if sent and number in TTY_STOPS and self.death is None:
+                # (Also if -r makes another signal of it: so does dumb-init.) By SIGTSTP
+                # as the terminal would, or by SIGSTOP as a process would.
+                how = SIGTSTP if by_kernel else SIGSTOP
+                self.stop_us(os.getpid(), how, by_kernel)
 
-    def forward(self, number: int, why: str = "") -> None:
-        """Send the target what a signal is forwarded as; -v says so, and why."""
-        to_send = self.forward_as[number]
-        error = attempt(os.kill, self.target, to_send)  # 0 sends nothing
-        if isinstance(error, ProcessLookupError) and not self.child_reaped:
+    def shares_keys(self) -> bool:
+        """Tell whether the terminal's keys reach the child, too: it is in our group."""
+        return self.mode == SINGLE and os.getpgid(self.child) == self.group
+
+    def send(self, number: int, why: "str | int") -> None:
+        """Send the target a signal, 0: none; -v says so, and why, or for which one."""
+        if self.death and number in STOPS:
+            number = 0  # it would freeze those whom the grace is for
+        error = attempt(os.kill, self.target, number)
+        if isinstance(error, ProcessLookupError) and self.death is None:
             # The child was just forked and has not called setpgid or setsid: a race.
-            error = attempt(os.kill, self.child, to_send)
+            error = attempt(os.kill, self.child, number)
         if self.options.verbose:
-            groups = {EVERYBODY: "everybody", -self.child: f"group {self.child}"}
-            whom = groups.get(self.target, str(self.child))
-            what = f"sent {SIGNAL_NAMES.get(to_send)} to {whom}"
-            if to_send == 0:
-                what = "dropped"
-            elif isinstance(error, OSError):
-                what = f"not {what}: {error.strerror}"
-            say(f"{why or SIGNAL_NAMES[number]}: {what}")
+            text = f"sent {name_of(number)} to {self.whom}" if number else "dropped"
+            text = f"not {text}: {error.strerror}" if error else text
+            say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
+        if number in (*STOPS, SIGCONT):
+            self.is_stopped = number != SIGCONT
+        elif self.is_stopped and number in ENDS:
+            self.send(SIGCONT, "it is to end")
 
-    def reap(self) -> None:
-        """Reap dead children; of the command only note how it died, and return."""
+    def reap(self) -> bool:
+        """Reap dead children, only note the command's death; tell if any is left."""
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
                 # WNOWAIT: only look. leave() is to signal the command's group first: a
                 # reaped pid, and with it the number of its group, can become another's.
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return  # there is no child
+                return False
             if dead is None:
-                return  # no child is dead
-            if dead.si_pid == self.child and not self.child_reaped:
+                return True  # none of them is dead
+            if dead.si_pid == self.child and self.deadline is None:
                 self.death = dead
-                return  # waitid(2) would name it again and again
-            os.waitpid(dead.si_pid, 0)
+                return True  # waitid(2) would name it again and again
+            os.waitid(os.P_PID, dead.si_pid, os.WEXITED)
             self.log(f"reaped {dead.si_pid}")
 
     # === Stop and resume, as a terminal and its shell do ==============================
-    # 1. JOB      The child stops (Ctrl-Z, say)    Take the terminal, SIGTSTP our group.
-    # 2. SINGLE   The child stops                  SIGTSTP ourselves.
-    # 3. SESSION  The terminal stops us            Pass it on, SIGTSTP ourselves.
-    # 4. (all)    A process sends a stop signal    Pass it on, SIGSTOP ourselves.
-    # A shell sees us alone: so we stop too. Its fg resumes us, and we resume the child.
-    # SIGTSTP does not stop PID 1 or a group without a shell: there we resume the child.
+    # A shell sees us alone. So when the command stops, we stop; when the shell's fg or
+    # bg resumes us, by a SIGCONT, we resume the command. It begins in one of two ways:
+    # - We are sent a stop signal: handle() passes it on, and stops us.
+    # - Only the child stops, by the terminal or by itself: follow_stop() stops us.
+    # If the terminal has stopped us, or would have, we stop by SIGTSTP. That stops
+    # neither PID 1 nor a group that has no shell. There, nobody else can resume the
+    # child, so we do: nothing has come of the Ctrl-Z. But a process that sends a stop
+    # can send SIGCONT, too, so then we stop by SIGSTOP, and undo nothing.
+    # The child is given the terminal if it is ours; never if a shell can be reading it.
+    # What is stopped is resumed by a SIGCONT, whatever -r makes of that.
     def follow_stop(self) -> None:
-        """Stop too if the child has stopped, 1 and 2, by SIGSTOP only at a terminal."""
-        if self.mode == SESSION or self.child_told_to_stop:
+        """Stop if the child has, or give it the terminal if it waits for that."""
+        if self.mode == SESSION:
             return
-        stopped = attempt(os.waitid, os.P_PID, self.child, os.WSTOPPED | os.WNOHANG)
-        if not isinstance(stopped, os.waitid_result):
-            return  # it runs, or has died
-        if self.mode == JOB:
-            self.stop_us(OUR_GROUP)
-        elif stopped.si_status in TTY_STOPS or self.stdin_is_our_terminal:
-            self.stop_us(os.getpid())
-            awake = attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
-            if isinstance(awake, os.waitid_result):
-                # fg has sent SIGCONT to our whole group, so to the child as well. Drop
-                # ours: forwarded after the next Ctrl-Z, it would resume the child.
-                signal.sigtimedwait([signal.SIGCONT], 0)
+        changes = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+        try:
+            news = os.waitid(os.P_PID, self.child, changes)
+        except ChildProcessError:
+            return  # it is dead
+        if news is None:
+            return
+        if news.si_code == os.CLD_CONTINUED:
+            self.is_stopped = False
+            if self.mode == SINGLE:
+                # A shell's fg has resumed our group, so the child as well. Drop our
+                # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
+                signal.sigtimedwait([SIGCONT], 0)
+            return
+        if SIGCONT in signal.sigpending():
+            return  # we have made it stop, and are to resume it now
+        by, sent_by_us = news.si_status, self.is_stopped
+        if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
+            return  # a process has stopped it, which is no shell's affair
+        self.is_stopped = True
+        undo = by not in (SIGTTIN, SIGTTOU) and not sent_by_us
+        if self.mode == SINGLE or sent_by_us or undo or not self.give_terminal():
+            self.stop_us(self.us, SIGTSTP, undo)
 
-    def pass_stop_on(self, info: "signal.struct_siginfo") -> None:
-        """Pass a stop signal on, or what -r makes of it, and stop too: 3, 4 above."""
-        self.forward(info.si_signo)
-        sent = self.forward_as[info.si_signo]
-        self.child_told_to_stop = sent in (*TTY_STOPS, signal.SIGSTOP)
-        if info.si_code == SI_KERNEL:
-            self.stop_us(os.getpid())
-        elif os.getpid() != 1 and signal.SIGCONT not in signal.sigpending():
-            # (It does not stop PID 1. A SIGCONT between this look and it is discarded.)
-            self.pass_terminal(giver=self.child, taker=os.getpgrp())
-            attempt(os.kill, os.getpid(), signal.SIGSTOP)
+    def give_terminal(self) -> bool:
+        """Give the child the terminal and resume it; False if a shell can need that."""
+        owner = foreground() or EVERYBODY
+        is_free = isinstance(attempt(os.kill, -owner, 0), ProcessLookupError)  # ended
+        if not is_free and owner != self.group and os.getsid(0) != os.getpid():
+            return False
+        if attempt(os.tcsetpgrp, 0, self.child):
+            return False
+        self.send(SIGCONT, "it has the terminal")
+        return True
 
-    def stop_us(self, whom: int) -> None:
-        """Stop by a SIGTSTP to us (our pid) or OUR_GROUP; return when resumed."""
-        self.pass_terminal(giver=self.child, taker=os.getpgrp())
-        attempt(os.kill, whom, signal.SIGTSTP)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])  # here we stop
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
-        # If that has stopped us, what resumed us is now pending, for run(): a SIGCONT,
-        # or a SIGTSTP that has come later and discarded the SIGCONT.
-        if not signal.sigpending() & {signal.SIGCONT, signal.SIGTSTP}:
-            if self.mode == JOB:  # the child can have stopped to wait for the terminal
-                attempt(os.tcsetpgrp, 0, self.child)
+    def stop_us(self, whom: int, how: int, undo: bool) -> None:
+        """Stop us or OUR_GROUP; return when resumed, or if that cannot stop us."""
+        if SIGCONT in signal.sigpending():
+            return  # we are resumed already, and a stop signal would discard that
+        self.pass_terminal(self.group)
+        attempt(os.kill, whom, how)
+        signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP])  # here it stops us
+        signal.pthread_sigmask(SIG_BLOCK, [SIGTSTP])
+        # What has resumed us is still pending, for handle(): a SIGCONT, or a SIGTSTP
+        # that came later and discarded the SIGCONT. (Group 0 has its shell outside.)
+        resumed = signal.sigpending() & {SIGCONT, SIGTSTP}
+        if undo and not resumed and self.group:
             self.resume("nobody else could resume it")
 
     def resume(self, why: str = "") -> None:
         """Resume the child; give it the terminal if our group is in the foreground."""
-        self.child_told_to_stop = False
-        self.pass_terminal(giver=os.getpgrp(), taker=self.child)
-        self.forward(signal.SIGCONT, why)
+        self.pass_terminal(self.child)
+        # (-r changes what is passed on, not how a stop ends.)
+        sent = SIGCONT if self.is_stopped else self.forward_as[SIGCONT]
+        self.send(sent, why or SIGCONT)
 
-    def pass_terminal(self, giver: int, taker: int) -> None:
-        """In JOB, make the taker the foreground group, if the giver is that now."""
-        if self.mode == JOB and attempt(os.tcgetpgrp, 0) == giver:
-            attempt(os.tcsetpgrp, 0, taker)  # (its SIGTTOU, blocked, does not stop us)
+    def pass_terminal(self, group: int) -> None:
+        """In JOB, make the child's group or ours the foreground one, if either is."""
+        if self.mode == JOB and foreground() in (self.child, self.group):
+            attempt(os.tcsetpgrp, 0, group)  # (its SIGTTOU, blocked, does not stop us)
 
     # === Leave ========================================================================
     def leave(self, death: "os.waitid_result") -> int:
-        """Send those left behind a SIGTERM, the farewell; return the exit status."""
-        self.pass_terminal(giver=self.child, taker=os.getpgrp())
-        if self.options.grace and os.getpid() == 1:
-            self.target = EVERYBODY
-        has_others = self.target != self.child  # in SINGLE it was the child alone
-        if has_others and not self.child_reaped:
-            self.forward(signal.SIGTERM, "farewell")  # (-r can rewrite it)
-        self.child_reaped = True
-        attempt(os.waitpid, self.child, os.WNOHANG)  # it has died, so no need to wait
-        status = death.si_status
-        how = f"exited with {status}"
+        """Send those left a SIGTERM, wait out the grace; return the exit status."""
+        waits = self.options.grace or self.options.wait
+        is_at_terminal = foreground() in (self.child, self.group)
+        if self.deadline is None:  # (else main() calls us again, after an error)
+            deadline = now() + self.options.grace
+            self.pass_terminal(self.group)
+            self.mode = SESSION  # those left do not have our terminal: all is passed on
+            if waits and os.getpid() == 1:
+                self.target, self.whom = EVERYBODY, "everybody"
+            if self.target != self.child and not self.options.wait:
+                self.send(self.forward_as[SIGTERM], "farewell")
+            self.deadline = deadline
+        attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
+        status, how = death.si_status, f"exited with {death.si_status}"
         if death.si_code != os.CLD_EXITED:
-            name = SIGNAL_NAMES.get(status, f"signal {status}")
             status += 128
-            how = f"was ended by {name}, status {status}"
+            how = f"was ended by {name_of(death.si_status)}, status {status}"
         self.log(f"{self.child} {how}")
-        if self.options.grace and has_others:
-            self.wait_for_others()
+        if waits and self.target != self.child:  # (in SINGLE it was the child alone)
+            self.wait_for_others(self.deadline)
+        if status in self.options.expect:
+            return 0
+        if death.si_code != os.CLD_EXITED and status == 128 + 2 and is_at_terminal:
+            # A script's shell ends its loop if SIGINT has reached it and ended us. In
+            # JOB only the child has got it from the terminal. (PID 1 does not end.)
+            attempt(os.kill, self.us, SIGINT)
+            signal.pthread_sigmask(SIG_UNBLOCK, [SIGINT])
         return status
 
-    def wait_for_others(self) -> None:
-        """Reap and pass signals on while the target exists; after the grace kill it."""
-        deadline = os.times().elapsed + self.options.grace  # monotonic
+    def wait_for_others(self, deadline: float) -> None:
+        """Go on as in run() while the target exists; after the grace kill it."""
         while True:
-            is_over = os.times().elapsed >= deadline
-            self.reap()
-            if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
+            is_late = now() >= deadline  # asked first: then we kill only whom we have
+            has_child = self.reap()  # just seen, even if we were stopped in between
+            if not self.others_exist():
                 return
-            # If a process has the child's pid again, the group of that number is gone.
-            if self.target != EVERYBODY and attempt(os.kill, self.child, 0) is None:
-                return
-            if is_over:  # and was before we looked: we can have been stopped since
-                self.forward(signal.SIGKILL, "grace is over")
+            if self.options.wait and has_child:
+                self.handle(signal.sigwaitinfo(SIGNALS))  # the next death's, at last
+                continue
+            if is_late and not self.options.wait:
+                self.send(SIGKILL, "grace is over")
                 return
             info = signal.sigtimedwait(SIGNALS, 0)
-            if info is None:
+            if info is not None:
+                self.handle(info)
+            else:
                 # SIGCHLD tells of our children alone: look for others every 20 ms. (Do
                 # not use the result: Python returns an old signal if we stop in this.)
-                signal.sigtimedwait([signal.SIGCHLD], 0.02)
-            elif info.si_signo != signal.SIGCHLD:
-                self.forward(info.si_signo)
+                signal.sigtimedwait([SIGCHLD], 0.02)
+
+    def others_exist(self) -> bool:
+        """Tell whether anybody is left of those that we signal."""
+        if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
+            return False
+        # If a process has the child's pid again, the group of that number is gone.
+        is_free = isinstance(attempt(os.kill, self.child, 0), ProcessLookupError)
+        return is_free or self.target == EVERYBODY
 
 
-# === Find and become the command; main ================================================
-def execute(command: "list[str]") -> None:
-    """Become the command, found as execvp(3) finds it; OSError if that fails."""
-    ENOENT, ENOEXEC, EACCES = 2, 8, 13  # errno(3)
-    GO_ON = (ENOENT, EACCES, 19, 20, 110, 116)  # ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
-    name = command[0]
-    paths = [name]
-    if "/" not in name:
-        paths = [os.path.join(path or ".", name) for path in os.get_exec_path()]
-    failure = OSError(ENOENT, os.strerror(ENOENT))
-    for path in paths if name else []:
-        try:
-            os.execv(path, command)
-        except OSError as error:
-            if error.errno == ENOEXEC:
-                is_text = b"\0" not in read_file(path, 256).partition(b"\n")[0]
-                if is_text:  # else it is a binary for another machine
-                    os.execv("/bin/sh", ["/bin/sh", path, *command[1:]])
-            if "/" in name or error.errno not in GO_ON:
-                raise
-            if error.errno == EACCES:
-                failure = error  # but there may be another one that we may run
-    raise failure
-
-
-def read_file(path: str, length: int = -1) -> bytes:
-    """Return up to length bytes of a file, -1: all; b"" if it cannot be read."""
-    if not os.path.isfile(path):  # to open a FIFO would wait for somebody who writes
-        return b""
+def now() -> float:
+    """Return the seconds of a clock that nobody sets, times(2); infinity if refused."""
     try:
-        with open(path, "rb") as file:
-            return file.read(length)
+        return os.times().elapsed
     except OSError:
-        return b""
-
-
-def would_start_us_again(path: str) -> bool:
-    """Tell whether a script begins with "#!/sbin/pyinit.py", say: that never ends."""
-    if "/" not in path or not os.access(path, os.X_OK, effective_ids=True):
-        return False  # then it has not started us
-    line = read_file(path, 256).partition(b"\n")[0]
-    words = os.fsdecode(line.translate(None, b"'\"")).split()
-    names = [os.path.splitext(os.path.basename(word))[0] for word in words]
-    own = os.path.splitext(os.path.basename(globals().get("__file__", "")))[0]
-    if not line.startswith(b"#!") or own not in names:
-        return False
-    rest = words[names.index(own) + 1 :]
-    return make_parser().parse_args(rest).command in ([], ["--"])
-
-
-def undo_locale_coercion() -> None:
-    """Take back the LC_CTYPE that Python sets in the C locale: PEP 538."""
-    if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
-        return
-    original = b"\0" + read_file("/proc/self/environ")
-    _, was_set, rest = original.partition(b"\0LC_CTYPE=")
-    if was_set:
-        os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-    elif original != b"\0" or [*os.environ][-1] == "LC_CTYPE":  # (without /proc: last)
-        del os.environ["LC_CTYPE"]
+        return float("inf")
 
 
 def main(argv: "list[str] | None" = None) -> int:
     """Run argv, or sys.argv; return the exit status, or SystemExit of argparse."""
     try:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        mask = signal.pthread_sigmask(SIG_BLOCK, SIGNALS)
         if __name__ == "__main__":
             mask = mask_at_start  # the command is to have that one
-        parser = make_parser()
-        try:
-            options = parser.parse_args(argv)
-        finally:
-            print(end="", flush=True)  # help that cannot be written is an OSError
-        if not set(options.expect) <= {str(code) for code in range(256)}:
-            parser.error(f"argument -e/--expect: {options.expect} is not 0 to 255")
-        digits = os.fsencode(options.grace).replace(b".", b"", 1)  # ASCII digits
-        if not digits.isdigit() or float(options.grace) > 1000000:
-            parser.error(f"argument --grace: {options.grace!r} is not 0 to 1000000")
-        options.grace = float(options.grace)
-        if options.command[:1] == ["--"]:
-            del options.command[0]
-        if not options.command:
-            parser.error("no command given")
-        if would_start_us_again(options.command[0]):
-            options.command.insert(0, "/bin/sh")  # to sh the first line is a comment
-        init = Init(options)
+        init = Init(read_command_line(argv))
         init.start(mask)
     except Exception as error:
-        say(f"cannot start: {getattr(error, 'strerror', None) or error}")
+        say(f"cannot start: {getattr(error, 'strerror', None) or repr(error)}")
         return 125
+    failure, said = None, ""
     while True:
         try:
-            status = init.run()
-            return 0 if str(status) in options.expect else status
-        except Exception:  # no memory, say: the command still needs us
-            continue
+            if failure is not None:
+                # Go on at a pace that costs nothing; without that, as long as it runs.
+                if attempt(signal.sigtimedwait, [], 0.1):
+                    attempt(os.waitid, os.P_PID, init.child, os.WEXITED | os.WNOWAIT)
+                if said != repr(failure):
+                    said = repr(failure)
+                    init.log(f"going on after {said}")
+            return init.run()
+        except Exception as error:  # no memory, say: the command still needs us
+            failure = error
 
 
 if __name__ == "__main__":

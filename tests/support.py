@@ -373,15 +373,16 @@ def hosted(body, *words):
 
 
 REFUSED = """
-import contextlib, io, json
+import json, tempfile
 for line in json.load(sys.stdin):
-    error = io.StringIO()
-    with contextlib.redirect_stderr(error):
+    with tempfile.TemporaryFile("w+") as error:
+        os.dup2(error.fileno(), 2)
         try:
             status = pyinit.main([*line, "--", "echo", "started"])
         except SystemExit as end:
             status = end.code
-    print(json.dumps([status, error.getvalue()]))
+        error.seek(0)
+        print(json.dumps([status, error.read()]))
 """
 
 

@@ -269,11 +269,11 @@ def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
 def test_a_single_childs_number_is_not_used_once_it_is_reaped(start, tmp_path):
     # It may be somebody else's by then, and a single child has no group to wait for.
     log = tmp_path / "log"
-    trace = strace("-e", "trace=kill,wait4", log=log)
+    trace = strace("-e", "trace=kill,waitid", log=log)
     process = start(*trace, *PYINIT, "-c", "--grace", "20", "sh", "-c", "exit 4")
     assert process.wait() == 4
     calls = [line.split()[1].partition("(")[0] for line in log.read_text().splitlines()]
-    assert calls[-1] == "wait4"
+    assert calls[-1] == "waitid"
 
 
 def test_a_group_number_that_is_used_again_is_left_alone(start):

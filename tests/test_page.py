@@ -1,44 +1,64 @@
-"""The README: what it shows is run, what it says twice is held equal.
+"""The README: every block is run as it stands, and what stands in two places is equal.
 
-A console block is what somebody types after "$ " and what is printed then. A comment
-before a block says where it is run: <!-- docker --> with each container engine, and only
-where PYINIT_FULL is set. The page's `docker` is then a script of ours, which adds what
-this machine needs: a base image that is here, since no registry may be within reach, and
-the limits and the label of the tests' own containers.
+A block is named by how its text begins. A reader's `docker` is here a script, which adds
+what this machine needs: the limits and the label of the tests' own containers.
 """
 
+import ast
+import glob
 import hashlib
+import json
 import os
 import re
 import shlex
+import signal
 import subprocess
+import sys
+import textwrap
 
 import pytest
 from engines import FULL
-from support import PYINIT_FILE, PYTHON, ROOT, need, tool
+from support import INTERPRETER, PYINIT_FILE, PYTHON, ROOT, namespace, until
 
 README = (ROOT / "README.md").read_text()
-DOCKERFILE = (ROOT / "Dockerfile.example").read_text()
-BLOCKS = re.findall(r"^(?:<!-- (\w+) -->\n)?```(\w+)\n(.*?)^```$", README, re.M | re.S)
+EXAMPLE = (ROOT / "Dockerfile.example").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+RUN_BY_A_TEST = []
 needs_engines = pytest.mark.skipif(
     not FULL, reason="the README's containers are only run where PYINIT_FULL is set"
 )
 
 
-def blocks(language, where=None):
-    """Return the texts of the blocks in a language that are run there."""
-    return [
-        text
-        for place, name, text in BLOCKS
-        if (place or None, name) == (where, language)
+def block(language, beginning, inside=""):
+    """Return the text of the one block that begins so, with that in it.
+
+    A test is to run it.
+    """
+    found = [
+        (name, text)
+        for name, text in BLOCKS
+        if text.startswith(beginning) and inside in text
     ]
+    assert [name for name, _ in found] == [language], (beginning, found)
+    RUN_BY_A_TEST.append(found[0])
+    return found[0][1]
 
 
-def typed(block):
-    """Return each command of a console block with the lines that it prints."""
-    parts = re.split(r"^\$ ", block, flags=re.M)
-    assert parts[0] == "", f"output without a command: {block}"
-    return [(part.splitlines()[0], part.splitlines()[1:]) for part in parts[1:]]
+CHECKSUM = block("sh", "echo ")
+DOCKERFILE = block("dockerfile", "COPY ")
+LOOK = block("sh", "docker exec NAME", "# begins with")
+TROUBLE = block("sh", "docker exec NAME", "OOMKilled")
+LOG = block("text", "[pyinit] ")
+HELP = block("text", "usage: ")
+LISTS = block("sh", "docker inspect -f '{{json")
+COMPOSE = block("yaml", "services:")
+KUBERNETES = block("yaml", "spec:")
+MAIN_JOB = block("sh", "python3 -IS pyinit.py")
+NOT_RUN = {
+    block("sh", "python3 -m venv"): "it is what runs this; .ci/run takes it from here"
+}
+COPY, RUN, ENTRYPOINT, CMD = DOCKERFILE.splitlines()
+INIT = json.loads(ENTRYPOINT.partition(" ")[2])  # ["python3", "-IS", …, "--"]
 
 
 def shell(command, cwd, **environment):
@@ -55,96 +75,113 @@ def shell(command, cwd, **environment):
     return result.returncode, result.stdout.decode().splitlines()
 
 
-def mask(line):
-    """Return a line without what is another in each run: pids, ids, times."""
-    line = re.sub(r"^(\[pyinit\]|.* group|.* reaped|.* to) \d+", r"\1 PID", line)
-    line = re.sub(r"^(\[pyinit\] PID .*group|\[pyinit\] reaped) \d+", r"\1 PID", line)
-    line = re.sub(r"^(sha256:)?[0-9a-f]{64}$", "ID", line)
-    line = re.sub(r"^(user|sys)\t0m[0-9.]+s$", r"\1 TIME", line)
-    stop = re.match(r"^real\t(\d+)m([0-9.]+)s$", line)
-    if stop:
-        long = int(stop[1]) * 60 + float(stop[2]) >= 10
-        line = "real: ten seconds" if long else "real: less than ten seconds"
-    return line.rstrip()
+# --- The page itself --------------------------------------------------------------
 
 
-def compare(command, got, expected):
-    """What a command prints is what stands there; in any order, as two may write."""
-    got, expected = sorted(map(mask, got)), sorted(map(mask, expected))
-    assert got == expected, command
+def test_every_block_is_run():
+    """A new block needs a test of its own here, or a reason in NOT_RUN."""
+    assert sorted(BLOCKS) == sorted(RUN_BY_A_TEST)
 
 
-EXAMPLES = [pair for block in blocks("console") for pair in typed(block)]
+def test_its_length():
+    assert len(README.splitlines()) <= 250
+    assert len(README.split()) <= 2500
 
 
-@pytest.mark.parametrize("command, lines", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_examples(command, lines):
-    if command.startswith("script "):
-        need("script", "-qc", "true", "/dev/null")  # it opens a terminal of its own
-    compare(command, shell(command, ROOT)[1], lines)
+def anchor(heading):
+    """Return the anchor of a heading, as the usual hosts make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def test_every_console_block_is_run():
-    places = {place for place, language, _ in BLOCKS if language == "console"}
-    assert places == {"", "docker"}
-    assert README.count("```console\n") == len(blocks("console")) + len(
-        blocks("console", "docker")
-    )
+def test_its_links():
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
+    anchors = {"#" + anchor(text) for text in re.findall(r"^#+ (.*)", prose, re.M)}
+    links = re.findall(r"\]\((.*?)\)", prose)
+    assert len(links) > 10
+    for link in links:
+        assert link in anchors or (ROOT / link).exists(), link
 
 
-@needs_engines
-def test_the_containers(containers, tmp_path):
-    """All of them, one after the other, since they build on one another."""
-    docker = tmp_path / "docker"
-    command = shlex.join(containers.words)
-    build = shlex.join(containers.build_options()[:-2])  # without its -f
-    docker.write_text(
-        "#!/bin/bash\nwhat=$1; shift\ncase $what in\n"
-        f'build) exec {command} build {build} "$@";;\n'
-        f'run) exec {command} run {shlex.join(containers.limits)} "$@";;\n'
-        f'*) exec {command} $what "$@";;\nesac\n'
-    )
-    docker.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    ours = f"{containers.label}-"
-    containers.images.append(ours + "hello")
-    for block in blocks("console", "docker"):
-        for command, lines in typed(block):
-            # Names of our own: this machine may have a "hello" of somebody else's.
-            text = re.sub(r"\b(hello|bare)\b", ours + r"\1", command)
-            _, got = shell(text, containers.context, PATH=path)
-            got = [line.replace(ours, "") for line in got]
-            if containers.name == "podman":
-                got = [line for line in got if "resorting to SIGKILL" not in line]
-                wanted = [re.sub(r"^/(hello|bare) ", r"\1 ", line) for line in lines]
-            else:
-                wanted = lines
-            compare(command, got, wanted)
-            if "run -d" in command:  # its reader is slower than we are
-                containers.until_it_serves(re.search(r"--name (\S+)", text)[1])
+def test_it_names_no_host_and_no_tag():
+    """It stands beside the file that it tells of, wherever that is kept."""
+    assert not re.findall(r"https?://|git clone|--branch|raw/", README)
 
 
-OTHER_DOCKERFILES = [text for text in blocks("dockerfile") if text != DOCKERFILE]
+# --- Get the file -----------------------------------------------------------------
 
 
-@needs_engines
-@pytest.mark.parametrize("text", OTHER_DOCKERFILES, ids=range(len(OTHER_DOCKERFILES)))
-def test_the_other_dockerfiles(containers, text):
-    """Each is built and runs a command, from the base image that is here."""
-    if not text.startswith("FROM "):  # lines for a Dockerfile that is there already
-        copy = "" if "COPY" in text else "COPY pyinit.py /sbin/pyinit.py\n"
-        text = f"FROM\n{copy}{text}"
-    text = re.sub(r"^FROM.*", f"FROM {containers.base}", text)
-    text = text.replace("RUN apk add --no-cache python3\n", "")  # Alpine's own
-    file = containers.context / "Dockerfile.other"
-    file.write_text(text)
-    image = containers.new_image()
-    options = containers.build_options()[:-2]
-    containers.good("build", *options, "-t", image, "-f", file, containers.context)
-    show = "tr '\\0' ' ' </proc/1/cmdline; exit 4"
-    result = containers.run(image, "sh", "-c", show)
-    assert result.returncode == 4, result.stderr
-    assert result.stdout.startswith(b"python3 -IS /sbin/pyinit.py")
+def test_the_checksum(tmp_path):
+    """The one of the file; another file is found out."""
+    checksum = hashlib.sha256(PYINIT_FILE.read_bytes()).hexdigest()
+    stands = re.findall(r"\b([0-9a-f]{64})\b", README)
+    assert stands == [checksum], f"sed -i s/{stands[0]}/{checksum}/ README.md"
+    copy = tmp_path / "pyinit.py"
+    copy.write_bytes(PYINIT_FILE.read_bytes())
+    assert shell(CHECKSUM, tmp_path) == (0, ["pyinit.py: OK"])
+    with copy.open("ab") as file:
+        file.write(b"\n")
+    status, lines = shell(CHECKSUM, tmp_path)
+    assert status != 0
+    assert "pyinit.py: FAILED" in lines
+
+
+# --- The Dockerfile ---------------------------------------------------------------
+
+
+def test_its_lines_are_those_of_the_example():
+    lines = [line for line in EXAMPLE.splitlines() if not line.startswith("#")]
+    start = lines.index(COPY)
+    assert lines[start : start + 3] == [COPY, RUN, ENTRYPOINT]
+    assert json.loads(RUN.partition(" ")[2])[:4] == INIT
+    for text in (COMPOSE, KUBERNETES):
+        [words] = re.findall(
+            r"^ *(?:entrypoint|command): (\[\"python3.*\])", text, re.M
+        )
+        words = json.loads(words)
+        assert [*words[:3], words[-1]] == INIT
+
+
+def test_a_python_that_is_too_old_fails_the_build():
+    """That is what RUN is for: 3.5 cannot even read the file."""
+    source = PYINIT_FILE.read_text()
+    ast.parse(source, feature_version=(3, 6))
+    with pytest.raises(SyntaxError):
+        ast.parse(source, feature_version=(3, 5))
+
+
+def test_run_compiles_all_that_a_start_imports(tmp_path):
+    """In a directory of its own, as if the standard library had no .pyc file.
+
+    containers/test_compiled_base.py does it in an image whose library has none.
+    """
+    cache = ["-X", f"pycache_prefix={tmp_path}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def imported(words, *options):
+        """Run words of the page; return where each module came from."""
+        file = words.index("/sbin/pyinit.py")
+        words = [*words[1:file], *cache, *options, PYINIT_FILE, *words[file + 1 :]]
+        pipe = subprocess.PIPE
+        result = subprocess.run(
+            [sys.executable, *words], stdout=pipe, stderr=pipe, env=environment
+        )
+        assert result.returncode == 0, result.stderr
+        return re.findall(rb"^# code object from (.*)", result.stderr, re.M)
+
+    start = [*INIT, "true"]
+    before = imported(start, "-B", "-v")
+    assert [*tmp_path.iterdir()] == []
+    assert len(before) > 10
+    assert not [path for path in before if path.endswith(b".pyc'")]
+    imported(json.loads(RUN.partition(" ")[2]))
+    options = ["-v", "-r", "TERM:QUIT", "-e", "143", "--grace", "1"]
+    for words in (start, [*INIT[:-1], *options, *start[-2:]]):
+        after = imported(words, "-B", "-v")
+        assert len(after) >= len(before)
+        assert not [path for path in after if not path.endswith(b".pyc'")]
+
+
+# --- The options ------------------------------------------------------------------
 
 
 def words_of_help(text):
@@ -153,64 +190,217 @@ def words_of_help(text):
     return text.replace("optional arguments:", "options:").split()  # before 3.10
 
 
-def test_the_usage_is_the_help():
-    help_text = subprocess.run(
-        [*PYTHON, str(PYINIT_FILE), "--help"], stdout=subprocess.PIPE, check=True
-    ).stdout.decode()
-    assert words_of_help(help_text) in map(words_of_help, blocks("text"))
+def test_the_help_is_the_help():
+    """Of each Python that is here: their layouts differ, and the words do not."""
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    others = glob.glob(f"{pyenv}/versions/3.*/bin/python3")
+    for python in [sys.executable, *others]:
+        words = [python, "-IS", PYINIT_FILE, "--help"]
+        printed = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+        said = printed.decode()
+        assert words_of_help(said) == words_of_help(HELP), f"{python} says:\n{said}"
+        if python == sys.executable and (3, 10) <= sys.version_info < (3, 13):
+            assert said == HELP
 
 
-def test_the_dockerfile_is_the_example():
-    assert DOCKERFILE in blocks("dockerfile")
+def test_each_option_is_told_of():
+    told = set(re.findall(r"^- \*\*`(--?\w+)`\*\*", README, re.M))
+    options = set(re.findall(r"^  (--?\w+)", HELP, re.M)) - {"-h", "-v", "-V"}
+    told -= {"--wait"} - options  # that is still to come
+    assert told == options
 
 
-def test_the_version_and_the_checksum():
-    """Both stand on the page; after a change of pyinit.py the checksum is another."""
-    checksum = hashlib.sha256(PYINIT_FILE.read_bytes()).hexdigest()
-    stands = re.findall(r"\b([0-9a-f]{64})  pyinit\.py", README)
-    assert stands == [checksum], f"sed -i s/{stands[0]}/{checksum}/ README.md"
-    command = [*PYTHON, str(PYINIT_FILE), "--version"]
-    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    version = printed.decode().split()[1]
-    assert f"about version {version}" in README
-    assert re.findall(r"^VERSION=(.*)", README, re.M) == [version]
-    changes = README.partition("\n## What changed\n")[2]
-    assert re.search(r"^### ([0-9.]+)", changes, re.M)[1] == version
+def test_the_handler():
+    """As PID 1, without pyinit: the signal ends it, and what it has begun is finished."""
+    [handler] = re.findall(r"`(signal\.signal\(.*?)`", README)
+    program = f"import signal, sys\n{handler}\n" + textwrap.dedent("""
+        try:
+            print("up", flush=True)
+            signal.pause()
+        finally:
+            print("finished", flush=True)
+    """)
+    process = subprocess.Popen(
+        [*namespace(), *PYTHON, "-c", program], stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"up\n"
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(children) as file:
+        os.kill(int(file.read()), signal.SIGTERM)
+    assert process.communicate(timeout=30)[0] == b"finished\n"
+    assert process.returncode == 0
 
 
-def test_the_check_fails_for_another_file(tmp_path):
-    [check] = [command for command, _ in EXAMPLES if "sha256sum" in command]
-    (tmp_path / "pyinit.py").write_bytes(PYINIT_FILE.read_bytes())
-    assert shell(check, tmp_path)[0] == 0
-    with (tmp_path / "pyinit.py").open("ab") as file:
-        file.write(b"\n")
-    status, lines = shell(check, tmp_path)
-    assert status != 0
-    assert "pyinit.py: FAILED" in lines
+def masked(lines):
+    """Return lines of the log without what is another in each run: pids."""
+    return [re.sub(r"(?<=\] )\d+|(?<=group )\d+", "PID", line) for line in lines]
 
 
-def test_the_download(tmp_path):
-    """As pasted, but for the address, which is that of a directory here."""
-    tool("git")
-    [download] = [text for text in blocks("sh") if "git clone" in text]
-    tag = "v" + re.search(r"^VERSION=(.*)", download, re.M)[1]
-    files = PYINIT_FILE, ROOT / "Dockerfile.example"
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    for file in files:
-        (repository / file.name).write_bytes(file.read_bytes())
-    git = "git -c user.name=name -c user.email=name@example.com"
-    make = f"git init -q && git add . && {git} commit -qm 1 && git tag {tag}"
-    # What comes after the tag is not what is wanted.
-    make += f" && echo >>pyinit.py && {git} commit -qam 2"
-    assert shell(make, repository, GIT_CONFIG_GLOBAL="/dev/null") == (0, [])
-    address = "https://YOUR-GIT-HOST/pyinit"
-    assert README.count(address) == download.count(address) == 1
-    here = download.replace(address, f"file://{repository}")
-    place = tmp_path / "place"
-    place.mkdir()
-    assert shell(f"set -e\n{here}", place) == (0, [])
-    for file in files:
-        assert (place / file.name).read_bytes() == file.read_bytes()
-    # Where a host gives single files, the address is of the same parts.
-    assert '`curl -fsSLO "$REPO/raw/v$VERSION/pyinit.py"`' in README
+def test_the_log(pid1):
+    """What stands behind # explains a line."""
+    server = ["sh", "-c", "echo up; exec sleep 100"]
+    process = pid1("-v", "--", *server)
+    process.expect("up")
+    process.send(signal.SIGTERM, process.init)
+    assert process.wait() == 143
+    got = process.err.decode().replace("runs sh;", "runs my-server;").splitlines()
+    stands = [line.partition("  #")[0].rstrip() for line in LOG.splitlines()]
+    assert masked(stands) == masked(got)
+    assert all("  # " in line for line in LOG.splitlines())
+
+
+def test_the_main_job_of_a_clone(tmp_path):
+    (tmp_path / "python3").symlink_to(INTERPRETER)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    status, lines = shell(MAIN_JOB, ROOT, PATH=path)
+    assert status == 0
+    assert lines[-1].endswith("was ended by SIGTERM, status 143")
+    assert any("SIGTERM: sent SIGTERM to group" in line for line in lines)
+
+
+# --- With an engine ---------------------------------------------------------------
+
+SERVER = "#!/bin/sh\necho up\nexec sleep 1000\n"
+SCRIPT = '#!/bin/sh\nexec "$@"\n'
+
+
+@pytest.fixture
+def typed(containers, tmp_path):
+    """Return a function: what somebody types to an engine, and what it prints."""
+    docker = tmp_path / "docker"
+    command = shlex.join(containers.words)
+    docker.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    docker.chmod(0o755)
+
+    def run(text, **words):
+        for word, value in words.items():
+            text = re.sub(rf"\b{word}\b", value, text)
+        return shell(text, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    return run
+
+
+@pytest.fixture
+def build(containers, tmp_path):
+    """Return a function that builds lines of the page, and returns the image's name."""
+
+    def build(*lines):
+        context = tmp_path / "context"
+        context.mkdir(exist_ok=True)
+        files = {"pyinit.py": PYINIT_FILE.read_text()}
+        files.update({"my-server": SERVER, "entrypoint.sh": SCRIPT})
+        for name, text in files.items():
+            (context / name).write_text(text)
+            (context / name).chmod(0o755)
+        served = "COPY my-server /usr/bin/\nCOPY entrypoint.sh /\n"
+        text = f"FROM {containers.base}\n{served}" + "\n".join(lines) + "\n"
+        (context / "Dockerfile").write_text(text)
+        image = containers.new_image()
+        containers.good(
+            "build", *containers.build_options()[2:-2], "-t", image, context
+        )
+        return image
+
+    return build
+
+
+def serves(containers, *words, options=()):
+    """Start a server; return its container's name once it runs."""
+    name = containers.start(*words, options=options)
+    until(lambda: "up\n" in containers.log(name), "the server runs")
+    return name
+
+
+def seconds(line):
+    """Return what bash's `time` says."""
+    minutes, rest = re.match(r"^real\t(\d+)m([0-9.]+)s$", line).groups()
+    return int(minutes) * 60 + float(rest)
+
+
+@needs_engines
+def test_the_first_screen(containers, build, typed):
+    name = serves(containers, build(*DOCKERFILE.splitlines()))
+    status, lines = typed(LOOK, NAME=name)
+    assert status == 0, lines
+    lines = [line for line in lines if "resorting to SIGKILL" not in line and line]
+    first, stopped, real, _, _, code = lines
+    [begins] = re.findall(r"# begins with: (.*)", LOOK)
+    assert first.startswith(begins)
+    assert first.rstrip().endswith("my-server --port 80")
+    assert stopped == name
+    assert seconds(real) < 10
+    assert code == "143"
+
+
+@needs_engines
+def test_is_it_your_containers_trouble(containers, build, typed):
+    """The server of the first screen without pyinit; and a shell that is in the way."""
+    name = serves(containers, build('CMD ["my-server"]'))
+    status, lines = typed(TROUBLE, NAME=name)
+    assert status == 0, lines
+    [real] = [line for line in lines if line.startswith("real")]
+    assert seconds(real) >= 10
+    assert "137 false" in lines
+    assert lines[0].rstrip() == "sleep 1000"
+
+
+@needs_engines
+def test_what_an_image_has(containers, build, typed):
+    lists = [f"[{', '.join(json.dumps(w) for w in INIT)}]", CMD.partition(" ")[2]]
+    _, lines = typed(LISTS, IMAGE=build(*DOCKERFILE.splitlines()))
+    decoder = json.JSONDecoder()
+    first, end = decoder.raw_decode(lines[0])
+    second, _ = decoder.raw_decode(lines[0][end + 1 :])
+    assert [first, second] == [*map(json.loads, lists)]
+
+
+COMPILE = 'RUN ["python3", "-IS", "-m", "compileall", "-bq", "/sbin/pyinit.py"]'
+WITH_SERVER = ENTRYPOINT.replace('"--"', '"--", "my-server"')
+WITH_SCRIPT = ENTRYPOINT.replace('"--"', '"--", "/entrypoint.sh"')
+WAYS = {
+    "CMD exec my-server --port $PORT": [ENTRYPOINT, "CMD exec my-server --port $PORT"],
+    WITH_SERVER: [WITH_SERVER],
+    'exec "$@"': [WITH_SCRIPT, CMD],
+    COMPILE: [COMPILE, ENTRYPOINT.replace("pyinit.py", "pyinit.pyc"), CMD],
+}
+
+
+@needs_engines
+@pytest.mark.parametrize("stands", WAYS)
+def test_each_way_to_write_it(containers, build, stands):
+    """Nobody stands between pyinit and the server."""
+    assert f"`{stands}`" in README
+    name = serves(containers, build(COPY, RUN, *WAYS[stands]))
+    command = containers.inside(name, "cat", "/proc/1/cmdline").split("\0")
+    assert [command[0], command[1], command[3]] == ["python3", "-IS", "--"]
+    child = containers.inside(name, "cat", "/proc/1/task/1/children")
+    assert containers.inside(name, "cat", f"/proc/{child}/cmdline") == "sleep\x001000\0"
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+
+
+@needs_engines
+def test_compose(containers, build):
+    """There is no Compose here: what it would tell the engine is what stands there."""
+
+    def field(name):
+        return json.loads(re.search(rf"^ *{name}: (\[.*\])", COMPOSE, re.M)[1])
+
+    [volume] = field("volumes")
+    volume = volume.replace("./", f"{containers.context}/")
+    first, *rest = field("entrypoint")
+    words = [build("CMD false"), *rest, *field("command")]
+    name = serves(containers, *words, options=["-v", volume, "--entrypoint", first])
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143
+
+
+@needs_engines
+def test_kubernetes(containers, build):
+    """The same: command in the place of ENTRYPOINT, args in that of CMD."""
+    first, *rest = json.loads(re.search(r"command: (\[.*\])", KUBERNETES)[1])
+    words = [*rest, *json.loads(re.search(r"args: (\[.*\])", KUBERNETES)[1])]
+    image = build(*DOCKERFILE.splitlines())
+    name = serves(containers, image, *words, options=["--entrypoint", first])
+    containers.good("stop", "-t", "60", name)
+    assert containers.inspect(name, ".State.ExitCode") == 143

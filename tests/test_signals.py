@@ -303,7 +303,7 @@ def test_an_interrupt_during_the_first_import(start):
 def test_the_group_is_signalled_before_its_leader_is_reaped(start):
     # Whatever waits for the child is held up at its door: the group's member must
     # report the SIGTERM while the leader is still a zombie.
-    trace = strace(*delay("wait4", 1, when=1))
+    trace = strace(*delay("waitid", 1, when="3+"))
     program = ["sh", "-c", '"$@" & read line; exit 7', "sh", *REPORTER, "0"]
     process = start(*trace, *PYINIT, *program, stdin=-1)
     process.ready()

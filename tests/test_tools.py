@@ -97,7 +97,9 @@ def test_the_benchmark_prints_one_table():
     cells = {row[0]: dict(zip(columns, row)) for row in rows[2:]}
     for measure in (
         *("start, ms", "start, compiled, ms", "start with `-r 15:3`, ms"),
-        *("start to signals blocked, ms", "anonymous memory, kB"),
+        *("start, library uncompiled, ms", "start to signals blocked, ms"),
+        "start to signals blocked, library uncompiled, ms",
+        *("anonymous memory, kB", "anonymous memory, library uncompiled, kB"),
         *("anonymous memory, compiled, kB", "one signal and its answer, µs"),
         "memory grown by 100 signals, kB",
     ):

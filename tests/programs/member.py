@@ -16,6 +16,7 @@ still:  reads nothing
 later:  reads nothing before a SIGWINCH has come
 group:  has a child in its group, "@NAME+", that reports, and ends when this one does
 leaves: leaves a child behind in its group, "@NAME-", that nothing of the terminal ends
+lingers: the same, but Ctrl-C ends it; and nothing of the terminal stops it
 """
 
 import os
@@ -122,12 +123,16 @@ if "group" in KINDS:
         os._exit(0)
     os.close(ours)
     os.read(ready[0], 1)
-if "leaves" in KINDS:
+if "leaves" in KINDS or "lingers" in KINDS:
     ready = os.pipe()
     if not os.fork():
         be(NAME + "-")
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        if "lingers" in KINDS:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in STOPS:
+                signal.signal(number, signal.SIG_IGN)
         say("ready")
         os.write(ready[1], b"1")
         wait_for_ever()

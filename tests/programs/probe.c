@@ -1,8 +1,8 @@
 /* Report all that a process inherits, one "key value" a line, into the file argv[1].
 
    With "--env FILE PROGRAM ARG..." become PROGRAM with the environment in FILE, entries
-   ended by NUL, whatever they look like. With "pending" as argv[2] wait for a pending
-   signal first: that has no other sign. */
+   ended by NUL, whatever they look like. With "pending" as argv[2] wait for SIGRTMAX
+   first, the last that is passed on: that has no other sign. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     fprintf(out, "mask %lx\n", mask);
     for (int i = 0; i < 5000; i++) {
         syscall(SYS_rt_sigpending, &pending, 8);
-        if (pending || argc < 3 || strcmp(argv[2], "pending"))
+        if (pending >> 63 || argc < 3 || strcmp(argv[2], "pending"))
             break;
         usleep(1000);
     }

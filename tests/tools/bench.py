@@ -30,6 +30,7 @@ NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 DEADLINE = 30  # seconds, for whatever has to happen
 SHARE = 10  # seconds for one subject in one row
 TRUE = shutil.which("true") or "/bin/true"
+NO_PYC = ", library uncompiled"  # as in an official image of Python
 
 # What a program needs that reads its command line with argparse, starts the command and
 # waits: no option, no rule, no signal.
@@ -557,9 +558,19 @@ def written(python, directory):
     return words
 
 
+def without_pyc(subjects):
+    """Return words that read and write no .pyc file of the standard library.
+
+    So an official image of Python starts, which has none. Needs Python 3.8 or later.
+    """
+    flags = ["-ISB", "-X", "pycache_prefix=/dev/null"]  # nothing can be below that
+    return {name: [words[0], *flags, *words[2:]] for name, words in subjects.items()}
+
+
 def measure_starts(table, source, compiled, inits, rounds, of=""):
     """Start to the command's end, from source and compiled, without and with options."""
     option = ["-r", "15:3", "--"]
+    library = {} if of else without_pyc(source)
     subjects = {
         "pyinit": source["pyinit"],
         "pyinit, compiled": compiled["pyinit"],
@@ -568,6 +579,7 @@ def measure_starts(table, source, compiled, inits, rounds, of=""):
         "floor": source["floor"],
         "floor, compiled": compiled["floor"],
         "Python alone": source["Python alone"],
+        **{name + NO_PYC: library[name] for name in ("pyinit", "floor") if library},
         **inits,
     }
     subjects = {name: [*words, TRUE] for name, words in subjects.items()}
@@ -577,7 +589,10 @@ def measure_starts(table, source, compiled, inits, rounds, of=""):
         (f"start{of}, compiled, ms", "pyinit", ", compiled"),
         (f"start{of} with `-r 15:3`, ms", "pyinit -r", ""),
         (f"start{of} with `-r 15:3`, compiled, ms", "pyinit -r", ", compiled"),
+        (f"start{of}{NO_PYC}, ms", "pyinit", NO_PYC),
     ):
+        if name + form not in samples:
+            continue
         cells = {"pyinit": samples[name + form], "floor": samples["floor" + form]}
         if row == f"start{of}, ms":
             others = ("Python alone", *inits)
@@ -679,7 +694,8 @@ def main():
             words = written(other, directory / str(number))
             measure_starts(table, *words, {}, options.starts // 3, of)
 
-        for form, ours, others in (("", source, inits), (", compiled", compiled, {})):
+        forms = ("", source, inits), (", compiled", compiled, {})
+        for form, ours, others in (*forms, (NO_PYC, without_pyc(source), {})):
             subjects = {"pyinit": ours["pyinit"], **others, "floor": ours["init"]}
             windows = interleaved(subjects, window, options.starts // 3, "window")
             table.put(f"start to signals blocked{form}, ms", windows, "floor", 1e3)

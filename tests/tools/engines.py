@@ -170,7 +170,10 @@ class Engine:
         """Return what every build of Dockerfile.example is told."""
         options = ["--build-arg", f"PYTHON_IMAGE={self.base}"]
         if self.name == "podman":
-            options += ["--isolation", "chroot"]
+            # (Its layers of stages and of failed builds would stay, without a name.)
+            options += ["--isolation", "chroot", "--layers=false"]
+        else:
+            options += ["--network", "none"]  # RUN needs none
         return [*options, "-f", self.context / "Dockerfile.example"]
 
     def clear(self):

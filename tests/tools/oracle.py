@@ -5,6 +5,7 @@
     python3 tests/tools/oracle.py --init 'tini -s -g --' --count 20  # another init in its place
     python3 tests/tools/oracle.py --seed 7 --only 42 --show       # one script, as it went
     python3 tests/tools/oracle.py --matrix                        # the pipelines, as a table
+    python3 tests/tools/oracle.py --named                         # the scripts with a name
 
 A script is a command line and a list of steps (keys, lines, a resize), made from a seed.
 It is typed at an interactive shell on a pseudo-terminal, once with nothing before the
@@ -56,6 +57,7 @@ SHELLS = {
 }
 SCRIPT_SHELLS = {"bash": "bash", "dash": "dash", "busybox": "busybox sh"}
 MEMBER = shlex.join([*PYTHON, str(PROGRAMS / "member.py")])
+WAITS = shlex.join([*PYTHON, str(PROGRAMS / "waits.py")])
 PROMPT = "@prompt@ "
 KEYS = {"^C": "\x03", "^\\": "\x1c", "^Z": "\x1a", "^D": "\x04"}
 
@@ -160,11 +162,11 @@ def avoided(shell, form, members, names, steps, stopping):
     if shell == "bash":
         # Nobody's design: it has not looked at the job's end yet, or has, as it happens.
         yield "bash says this or that of a stopped job that is killed", ["kill %1"]
-    if shell == "bash" and {"still", "ignore", "later"} & kinds:
+    if shell == "bash" and {"still", "ignore", "later"} & kinds and handles:
         yield (
             "bash's fg sends no SIGCONT to a job that is running: its init does not "
-            "learn that it has the terminal",
-            [*["^Z"] * bool(handles), *["resize"] * ("later" in kinds)],
+            "learn that it has the terminal before it wants that",
+            ["^Z"],
         )
     if form in AROUND:
         # The shell of the script or the subshell is in pyinit's group, the child not.
@@ -335,6 +337,51 @@ def matrix(full):
     return scripts
 
 
+# --- Scripts with a name: job control where it once went wrong -------------------------
+
+# G is an init that has a grace; without an init it is who waits for what is left.
+NAMED = [
+    ("fg of a job that reads later", "$P $R a later &", ["fg", "resize", *C]),
+    ("the same, with lines", "$P $R a later &", ["fg", "resize", *TALK, "^Z", "fg", *END]),
+    ("fg after bg", "$P $R a later", ["^Z", "bg", "fg", "resize", *TALK, *Z]),
+    ("fg of a job in a script", "$S -c '$P $R a later; echo then $?' &",
+     ["fg", "resize", *END]),
+    ("fg of two jobs", "$P $R a later & $P $R b later",
+     ["^Z", "bg %2", "fg %1", "resize", *TALK, "^Z", "fg %2", "resize", *C, "fg %1", *C]),
+    ("TSTP ignored, in the background", "(trap '' TSTP; exec $P $R a) &",
+     ["fg", *TALK, "^Z", *END]),
+    ("TSTP ignored, the command's own again", "(trap '' TSTP; exec $P $R a again) &",
+     ["fg", *Z]),
+    ("TSTP ignored, in the foreground", "(trap '' TSTP; exec $P $R a)",
+     [*TALK, "^Z", *TALK, "a stop", "fg", *C]),
+    ("TTIN ignored", "(trap '' TTIN; exec $P $R a) &", ["fg", "^C"]),
+    ("TTIN ignored, in the foreground", "(trap '' TTIN; exec $P $R a)", Z),
+    ("TTOU ignored", "(trap '' TTOU; exec $P $R a) &", ["fg", *Z]),
+    ("all stops ignored", "(trap '' TSTP TTIN TTOU; exec $P $R a)", ["hello", "^Z", *C]),
+    ("Ctrl-Z during the grace", "$G $R a lingers", [*TALK, "a exit 3", "^Z", "^C (the shell)"]),
+    ("and twice", "$G $R a lingers", ["a exit 0", "^Z", "^Z", "resize", "^C (the shell)"]),
+    ("Ctrl-C in a loop", "for i in 1 2 3; do $P $R a; done", C),
+    ("in the loop of a script", "$S -c 'for i in 1 2 3; do $P $R a; done'", C),
+    ("in a loop's last round", "$S -c 'for i in 1 2; do $P $R a; done'", [*END, *C]),
+    ("in a loop, in the background", "for i in 1 2; do $P $R a still; done &",
+     ["fg", "^C"]),
+    ("a reader behind bg", "$P $R a", [*TALK, "^Z", "bg", "fg", *END]),
+    ("a reader behind bg, again", "$P $R a &", ["bg", "bg", "fg", "^Z", "bg", "fg", *Z]),
+    ("a writer behind bg", "$P $R a report still", ["^Z", "bg", "fg", "^C", "^Z", "kill %1"]),
+]  # fmt: skip
+
+
+def named(full):
+    """Return the scripts with a name; if not full, each with one of the shells."""
+    scripts = []
+    for number, (name, command, keys) in enumerate(NAMED):
+        for shell in [*SHELLS] if full else [[*SHELLS][number % len(SHELLS)]]:
+            steps = [[step] * 2 for step in (command, *keys)]
+            script = {"name": f"{shell}: {name}", "shell": shell, "form": name}
+            scripts.append({**script, "kinds": [], "steps": steps})
+    return scripts
+
+
 # --- A terminal ---------------------------------------------------------------------
 
 
@@ -361,6 +408,7 @@ class Screen:
         env = {name: os.environ[name] for name in names if name in os.environ}
         env.update(PS1=PROMPT, PS2="", ENV="", HISTFILE="", TERM="dumb", R=member)
         env.update(P=init, S=SCRIPT_SHELLS[shell])
+        env["G"] = f"{init} --grace 1000" if init else f"{Path(member).parent}/waits"
         self.shell = os.fork()
         if not self.shell:
             os.setsid()
@@ -549,6 +597,13 @@ def look():
             return None
         if "nanosleep" in where and values["Name"] == "busybox":
             return None  # it sleeps 20 ms after each line that it has read
+        if "sigtimedwait" in where and call.split()[3] != "0x0":
+            # An init in its grace looks for those left every 20 ms; it has dealt with
+            # all that was sent to it when nothing of that waits.
+            if int(values["ShdPnd"], 16):
+                return None
+            seen.append((pid, state))
+            continue
         switches = [values[k] for k in values if k.endswith("ctxt_switches")]
         seen.append((pid, state, call, *switches))
     return seen
@@ -625,6 +680,9 @@ def run(script, init):
                 screen.resize()
             elif step in KEYS:
                 screen.type(KEYS[step])
+            elif step == "^C (the shell)":  # that comes by itself, a little later
+                screen.type(KEYS["^C"])
+                screen.wait_for_shell()
             elif step == "(the shell)":
                 screen.wait_for_shell()
             elif step.startswith("key "):
@@ -704,6 +762,7 @@ def consult(scripts, init, workers=2):
     started = []
     directory = tempfile.mkdtemp(prefix="oracle-", dir="/tmp")
     member = launcher(directory, "member", MEMBER)
+    launcher(directory, "waits", WAITS)
     job = {"init": launcher(directory, "init", init), "member": member}
     try:
         for first in range(min(workers, len(scripts))):
@@ -814,6 +873,7 @@ def main():
     parser.add_argument(
         "--matrix", action="store_true", help="the pipelines, as a table"
     )
+    parser.add_argument("--named", action="store_true", help="the scripts with a name")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -827,6 +887,8 @@ def main():
     shells = tuple(options.shell or SHELLS)
     numbers = options.only or range(options.count)
     scripts = [make_script(options.seed, number, shells) for number in numbers]
+    if options.named:
+        scripts = [one for one in named(full=True) if one["shell"] in shells]
     verdicts = Counter()
     start = monotonic()
     well = True
