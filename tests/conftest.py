@@ -128,14 +128,15 @@ def as_container(terminal, *words, trace=()):
     return screen
 
 
-def as_exec(terminal, *words):
-    screen = terminal(*PYINIT, *words)
+def as_exec(terminal, *words, trace=()):
+    screen = terminal(*trace, *PYINIT, *words)
     screen.init = screen.pid
     return screen
 
 
-def as_script(terminal, *words):
-    screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *PYINIT, *words)
+def as_script(terminal, *words, trace=()):
+    words = [*trace, *PYINIT, *words]
+    screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *words)
     screen.init = only_child(screen.pid)
     return screen
 

@@ -559,7 +559,6 @@ class Terminal:
         os.close(slave)
         self.pid = self.process.pid
         self.seen = ""
-        self.all = ""
 
     def type(self, text):
         os.write(self.master, text.encode())
@@ -576,9 +575,9 @@ class Terminal:
                 except OSError:
                     data = b""
                 if not data:
-                    pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
+                    pytest.fail(f"{pattern!r} did not come after {self.seen!r}")
                 self.seen += data.decode(errors="replace").replace("\r\n", "\n")
-                self.all += data.decode(errors="replace")
+                self.process.out += data  # for the report of a failure
             found = re.search(pattern, self.seen, re.M)
             before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
         return before
@@ -588,9 +587,9 @@ class Terminal:
         self.type(command + "\n")
         return self.expect(re.escape(PROMPT))[: -len(PROMPT)]
 
-    def start(self, *words, said="up\n"):
+    def start(self, *words, said="up\n", trace=()):
         """Type pyinit and these words to the shell; wait for what the command says."""
-        self.type(f"{shlex.join([*PYINIT, *words])}\n")
+        self.type(f"{shlex.join([*trace, *PYINIT, *words])}\n")
         return self.expect(said)
 
     def suspend(self):
@@ -613,7 +612,19 @@ class Terminal:
         """End what is in the foreground by a key; see that the shell has its status."""
         self.type(key)
         self.expect(re.escape(PROMPT))
-        assert self.run("echo $?") == f"{status}\n"
+        assert re.fullmatch(f"{status}\n", self.run("echo $?"))
+
+    def gets_once(self, init, key, number):
+        """See that what a key or a resize sends comes to the reporter, and once."""
+        for number_of_round in range(3):
+            if key:
+                self.type(key)
+            else:
+                self.resize(30 + number_of_round, 100)
+            self.expect(f"^{number:d}\n")
+            # A second one would come before this: it has the higher number.
+            os.kill(init, signal.SIGRTMAX)
+            assert self.expect("^64\n") == "64\n"
 
     def resize(self, rows, columns):
         size = struct.pack("HHHH", rows, columns, 0, 0)
@@ -651,8 +662,3 @@ def stop(screen, init, how):
         screen.type("\x1a")
     else:
         os.kill(init, signal.SIGTSTP)
-
-
-def logged(trace, path):
-    """Return strace's words with the log at a path."""
-    return [str(path) if word == "/dev/null" else word for word in trace]

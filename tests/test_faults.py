@@ -12,13 +12,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import faults
 import pytest
 from faults import MODES, Run
 from support import (
+    FULL,
     PYINIT,
     PYINIT_FILE,
     PYTHON,
@@ -28,12 +28,12 @@ from support import (
     namespace,
     need,
     only_child,
+    reason,
     strace,
     tool,
     until_state,
 )
 
-FULL = bool(os.environ.get("PYINIT_FULL"))
 SIZE = int(os.environ.get("PYINIT_FAULTS", "0"))
 # What does happen: security profiles, limits, a full disk, a reader that has gone. Of kill
 # each call is tried, of the others the last that is made.
@@ -129,22 +129,18 @@ def test_kill_is_refused_to_oneself(name):
 
 def test_a_stop_refused_to_oneself_leaves_the_command_stopped(start):
     # Whoever has sent it can still send SIGCONT: pyinit runs, and passes it on.
-    trace = strace(
-        "-e", "trace=kill", "-e", "inject=kill:error=EPERM:when=2", follow=False
-    )
+    rules = ["-e", "trace=kill", "-e", "inject=kill:error=EPERM:when=2"]
+    trace = strace(*rules, follow=False)
     process = start(*namespace(), "--", *trace, *PYINIT, *REPORTER, "7")
-    assert process.line().startswith("ready ")
+    process.ready()
     init = only_child(only_child(process.pid))
-    child = only_child(init)
     os.kill(init, signal.SIGTSTP)
-    until_state(child, "T")
+    until_state(only_child(init), "T")
     until_state(init, "S")
-    os.kill(init, signal.SIGUSR1)
-    os.kill(init, signal.SIGCONT)
-    process.expect(int(signal.SIGUSR1))  # and no SIGCONT before
-    process.expect(int(signal.SIGCONT))
-    os.kill(init, signal.SIGTERM)
-    process.expect(int(signal.SIGTERM))
+    for numbers in ([signal.SIGUSR1, signal.SIGCONT], [signal.SIGTERM]):
+        for number in numbers:
+            os.kill(init, number)
+        process.expect(*map(int, numbers))  # and no SIGCONT before SIGUSR1
     assert process.wait() == 7
 
 
@@ -210,8 +206,7 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
     # any call that leave() makes, too: main() calls run() again then.
     mark, log = tmp_path / "mark", tmp_path / "log"
     nomemory = str(ROOT / "tests/programs/nomemory.py")
-    trace = strace("-e", "trace=kill,waitid", "-e", "signal=none")
-    trace[trace.index("/dev/null")] = str(log)
+    trace = strace("-e", "trace=kill,waitid", "-e", "signal=none", log=log)
     for n in range(1, 100):
         mark.write_text("")
         words = [*PYTHON, nomemory, str(n), "leave", mark, PYINIT_FILE]
@@ -253,101 +248,12 @@ def test_a_proc_that_is_no_procfs(start, tmp_path, name):
     program = 'mount --bind "$1" /proc && shift && exec "$@"'
     words = ["sh", "-c", program, "sh", tmp_path / "proc", *PYINIT, *REPORTER, "7"]
     process = start(*namespace(), "--", *words)
-    assert process.line().startswith("ready ")
-    init = only_child(process.pid)
-    os.kill(init, signal.SIGUSR1)
-    process.expect(int(signal.SIGUSR1))
-    os.kill(init, signal.SIGTERM)
-    process.expect(int(signal.SIGTERM))
+    process.ready()
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        process.send(number, only_child(process.pid))
+        process.expect(int(number))
     assert process.wait() == 7
     assert process.stderr == ""
-
-
-# --- An executable that may be run, but not read ------------------------------------
-
-
-@pytest.fixture
-def public():
-    """A directory that every user can enter, wherever pytest's own is; pyinit in it."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="pyinit-") as name:
-        os.chmod(name, 0o755)
-        shutil.copy(PYINIT[-1], Path(name, "pyinit.py"))
-        os.chmod(Path(name, "pyinit.py"), 0o755)
-        yield Path(name)
-
-
-def test_a_program_that_may_be_run_and_not_read(start, public):
-    program = public / "program"
-    shutil.copy(os.path.realpath(tool("sh")), program)
-    program.chmod(0o111)
-    words = [*PYTHON, public / "pyinit.py", program, "-c", "exit 9"]
-    process = start(*as_user(64007, words))
-    assert process.wait() == 9
-    assert process.stderr == ""
-
-
-def test_the_same_with_another_real_user(start, public):
-    # access(2) asks for the real user, root, and open(2) for the effective one.
-    program = public / "program"
-    shutil.copy(os.path.realpath(tool("sh")), program)
-    program.chmod(0o111)
-    words = [*PYTHON, public / "pyinit.py", program, "-c", "exit 9"]
-    words = as_user(64007, words)
-    process = start(
-        *[f"--euid={64007}" if word == "--reuid=64007" else word for word in words]
-    )
-    assert process.wait() == 9
-    assert process.stderr == ""
-
-
-@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "EACCES", "EPERM", "EIO"])
-def test_a_program_that_cannot_be_opened(start, tmp_path, error):
-    # By what the child does between fork and exec, or by pyinit before.
-    program = tmp_path / "program"
-    shutil.copy(os.path.realpath(tool("sh")), program)
-    rules = ["-P", program, "-e", "trace=open,openat"]
-    rules += ["-e", f"inject=open,openat:error={error}"]
-    words = [*strace(*rules), *PYINIT, program, "-c", "exit 9"]
-    process = start(*namespace(), *words)
-    assert process.wait() == 9
-    assert process.stderr == ""
-
-
-# --- A directory of PATH on a dead mount --------------------------------------------
-
-GOES_ON = ["ESTALE", "ENODEV", "ETIMEDOUT", "EACCES", "ENOENT", "ENOTDIR"]
-
-
-@pytest.fixture
-def two(tmp_path):
-    """Two directories that have a program of one name; the path of the first."""
-    for name in ("dead", "alive"):
-        (tmp_path / name).mkdir()
-        program = tmp_path / name / "program"
-        program.write_text(f"#!/bin/sh\necho {name}\n")
-        program.chmod(0o755)
-    return tmp_path / "dead/program"
-
-
-@pytest.mark.parametrize("error", GOES_ON)
-def test_a_directory_of_path_on_a_dead_mount(start, two, error):
-    rules = ["-P", two, "-e", "trace=execve", "-e", f"inject=execve:error={error}"]
-    path = f"PATH={two.parent}:{two.parent.parent}/alive"
-    words = ["env", path, *PYINIT, "program"]
-    process = start(*namespace(), *strace(*rules), *words)
-    assert process.wait() == 0
-    assert process.stdout == "alive\n"
-    assert process.stderr == ""
-
-
-@pytest.mark.parametrize("error", ["ESTALE", "ENODEV", "ETIMEDOUT"])
-def test_all_of_path_on_a_dead_mount(start, two, error):
-    rules = ["-P", two, "-e", "trace=execve", "-e", f"inject=execve:error={error}"]
-    words = ["env", f"PATH={two.parent}", *PYINIT, "program"]
-    process = start(*namespace(), *strace(*rules), *words)
-    assert process.wait() in (126, 127)
-    assert process.stderr.startswith("[pyinit] program: ")
-    assert process.stderr.count("\n") == 1
 
 
 def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
@@ -363,10 +269,10 @@ def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
 
 def test_memory_exhausted_it_goes_on(pid1):
     process = pid1("--", *REPORTER)
-    process.line()
+    process.ready()
     subprocess.run([tool("prlimit"), f"--pid={process.init}", "--as=1"], check=True)
     for _ in range(100):
-        os.kill(process.init, signal.SIGUSR1)
+        process.send(signal.SIGUSR1, process.init)
         process.expect(10)
 
 
@@ -382,10 +288,6 @@ def test_a_command_that_becomes_somebody_else(start, public):
     process.expect("up")
     child = only_child(process.pid)
     process.send(signal.SIGTERM)
-    process.until_stderr(
-        f"SIGTERM: not sent SIGTERM to {child}: Operation not permitted"
-    )
-    process.popen.stdin.write(b"\n")
-    process.popen.stdin.close()
-    process.popen.stdin = None
+    process.until_stderr(f"SIGTERM: not sent SIGTERM to {child}: {reason(errno.EPERM)}")
+    process.write()
     assert process.wait() == 6

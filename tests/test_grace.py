@@ -95,21 +95,12 @@ def leaves(start, grace, left, *options, up=1):
 @pytest.mark.parametrize(
     "left", [FAR_SLOW, program(FORKS_IN_DYING)], ids=["slow", "fork"]
 )
-@pytest.mark.parametrize(("options", "status"), [([], 4), (["-c"], 4), (["-e4"], 0)])
+@pytest.mark.parametrize(("options", "status"), [([], 4), (["-c", "-e4"], 0)])
 def test_what_is_left_gets_its_time(pid1, left, options, status):
     process, before = leaves(pid1, 20, left, *options)
     process.expect("bye")
     assert process.wait() == status
     assert monotonic() - before < 10
-
-
-def test_term_then_grace(pid1):
-    # The whole life of a container that is stopped.
-    process = pid1("--grace", "20", "sh", "-c", FAR_SLOW + "wait; exit 4")
-    process.expect("up")
-    process.send(signal.SIGTERM, process.init)
-    process.expect("bye")
-    assert process.wait() == 143
 
 
 def test_without_grace_it_gets_no_time(pid1):

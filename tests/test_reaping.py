@@ -27,8 +27,9 @@ ORPHANS = [*PYTHON, str(PROGRAMS / "orphans.py")]
 
 
 @DUMB_INIT_TOO
-def test_ten_thousand_orphans(pid1):
-    process = pid1("--", *ORPHANS, "10000", "500")
+def test_ten_thousand_orphans(pid1, init):
+    count = "10000" if init == PYINIT else "1000"
+    process = pid1("--", *ORPHANS, count, "500")
     process.expect("left 0")
     assert process.wait() == 42
 

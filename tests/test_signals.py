@@ -45,23 +45,6 @@ def test_every_signal_is_passed_on(reporter, mode):
         process.expect(number)
 
 
-def test_signals_reach_the_command_of_pid_1(pid1):
-    process = pid1("--", *REPORTER)
-    process.ready()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, RTMAX):
-        process.send(number, process.init)
-        process.expect(int(number))
-
-
-def test_realtime_signals_queue(reporter):
-    process = reporter()
-    for _ in range(1000):
-        process.send(RTMAX)
-    process.send(RTMAX - 1)
-    got = [int(process.line()) for _ in range(1001)]
-    assert got.count(RTMAX) == 1000
-
-
 def test_signals_from_the_command_itself_are_passed_on(pyinit):
     program = (
         'trap "echo got; exit 5" USR1; kill -USR1 $PPID; while :; do sleep 1; done'
@@ -69,13 +52,6 @@ def test_signals_from_the_command_itself_are_passed_on(pyinit):
     process = pyinit("sh", "-c", program)
     process.expect("got")
     assert process.wait() == 5
-
-
-def test_sigchld_is_not_passed_on(reporter):
-    process = reporter()
-    process.send(signal.SIGCHLD)
-    process.send(signal.SIGUSR1)
-    process.expect(10)
 
 
 @BOTH_MODES
@@ -176,8 +152,8 @@ def test_a_signal_while_stopped_arrives_after_cont(reporter):
 def test_a_dropped_stop_signal_stops_nobody(reporter, number):
     process = reporter("-r", f"{number:d}:0")
     process.send(number)
-    process.send(signal.SIGUSR1)
-    process.expect(int(signal.SIGUSR1))
+    process.send(RTMAX)  # a higher number, so it is not taken before
+    process.expect(RTMAX)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +212,7 @@ def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit, mode):
 # --- Before the command runs ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, RTMAX])
+@pytest.mark.parametrize("number", [signal.SIGTERM, RTMAX])
 def test_before_the_command_line_is_read(start, number):
     # Held up once it has blocked them, pyinit has no options, no table, no child. What
     # comes then is passed on all the same, and by the table. As PID 1, the kernel would
@@ -250,15 +226,6 @@ def test_before_the_command_line_is_read(start, number):
     assert len(children(init)) == 1  # which is strace
     os.kill(init, number)
     assert process.wait() == 128 + signal.SIGHUP
-
-
-def test_signals_are_blocked_before_anything_is_said(start, tmp_path):
-    log = tmp_path / "log"
-    trace = strace("-e", "trace=rt_sigprocmask,write", log=log)
-    assert start(*trace, *PYINIT, "--nonsense").wait() == 2
-    calls = [line.split()[1].partition("(")[0] for line in log.read_text().splitlines()]
-    first = calls_before_pyinit("rt_sigprocmask")
-    assert calls[first] == "rt_sigprocmask" and "write" in calls[first:]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -315,14 +282,14 @@ def test_between_fork_and_setsid(start, words, numbers, status, said):
 def test_an_interrupt_during_the_first_import(start):
     # Python's own handler is in force until signals are blocked: no traceback of it.
     # It is the file of pyinit's interpreter, and musl opens by open(2).
-    rules = delay("stat,newfstatat,open,openat", 2, when=1)
+    rules = delay("stat,newfstatat,open,openat", 1.5, when=1)
     trace = strace("-P", ask("signal.__file__"), *rules)
     process = start(*trace, *PYINIT, "sleep", "60")
     init = traced(process)
 
     def held():
         # strace stops it at every system call, but only at that one for long.
-        return all(state(init) == "t" or time.sleep(0.001) for _ in range(2000))
+        return all(state(init) == "t" or time.sleep(0.001) for _ in range(700))
 
     until(held, "it looks for the module signal")
     os.kill(init, signal.SIGINT)
@@ -367,7 +334,7 @@ def test_what_is_said(pid1):
     process.ready()
     process.send(signal.SIGUSR1, process.init)
     process.send(signal.SIGRTMAX, process.init)
-    process.expect(int(signal.SIGRTMIN + 1))
+    process.expect(RTMIN + 1)
     process.send(signal.SIGTERM, process.init)
     assert process.wait() == 5
     child = process.stderr.split()[1]
@@ -395,3 +362,19 @@ def test_a_line_that_cannot_be_written_is_no_signal_for_the_command(start, tmp_p
             process.expect(int(number))
         assert process.wait() == 7
     os.close(write)
+
+
+def test_signals_are_blocked_before_argparse_is_looked_for(start, tmp_path):
+    # Each import before is time in which PID 1 loses signals.
+    log = tmp_path / "log"
+    trace = strace("-e", "trace=rt_sigprocmask,openat,newfstatat,stat", log=log)
+    assert start(*trace, *PYINIT, "true").wait() == 0
+    text = log.read_text()
+    assert "argparse" in text
+    blocked = [
+        line
+        for line in text.partition("argparse")[0].splitlines()
+        if "SIG_BLOCK" in line
+    ]
+    # strace writes a set that is nearly full as what it lacks.
+    assert any("SIG_BLOCK, ~[" in line for line in blocked), blocked

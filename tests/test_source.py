@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from support import PYINIT, PYINIT_FILE, ROOT, strace, tool
+from support import PYINIT_FILE, ROOT, tool
 
 SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
@@ -36,23 +36,6 @@ def test_it_reaches_for_nothing_past_them():
         if node.value.id in ("os", "signal", "argparse"):
             assert node.attr == "_exit" or not node.attr.startswith("_"), node.attr
             assert node.attr not in ("sys", "abc", "st"), node.attr
-
-
-def test_signals_are_blocked_before_argparse_is_looked_for(start, tmp_path):
-    # Each import before is time in which PID 1 loses signals.
-    log = tmp_path / "log"
-    trace = strace("-e", "trace=rt_sigprocmask,openat,newfstatat,stat")
-    trace[trace.index("/dev/null")] = str(log)
-    assert start(*trace, *PYINIT, "true").wait() == 0
-    text = log.read_text()
-    assert "argparse" in text
-    blocked = [
-        line
-        for line in text.partition("argparse")[0].splitlines()
-        if "SIG_BLOCK" in line
-    ]
-    # strace writes a set that is nearly full as what it lacks.
-    assert any("SIG_BLOCK, ~[" in line for line in blocked), blocked
 
 
 def test_it_is_small():

@@ -4,7 +4,6 @@ import errno
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -20,7 +19,6 @@ from support import (
     mounted,
     namespace,
     need,
-    need_proc,
     public_directory,
     reason,
     strace,
@@ -73,36 +71,6 @@ def test_negative_control_a_naive_parent_differs(probe, all_surroundings, scratc
     under = surroundings.look(surrounding, probe, [*PYTHON, "-c", naive], report)
     kinds = {line.split()[0] for line in surroundings.differences(under, direct)}
     assert {"signal.13", "signal.25", "env.0"} <= kinds
-
-
-def test_that_an_ignored_sigpipe_cannot_be_told():
-    need_proc()
-    # Python itself ignores SIGPIPE and SIGXFSZ before it runs any code, and keeps no
-    # record of what they were: the command gets both at the default.
-    show = "import os, signal; print(signal.getsignal(13), open('/proc/self/status').read())"
-    seen = []
-    for setup in (None, lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN)):
-        result = subprocess.run(
-            [*PYTHON, "-c", show],
-            stdout=subprocess.PIPE,
-            preexec_fn=setup,
-            restore_signals=not setup,
-        )
-        lines = result.stdout.decode().splitlines()
-        # Not all of "Sig": SigQ counts what is queued for all of the user's processes.
-        ours = ("SigPnd", "SigBlk", "SigIgn", "SigCgt")
-        seen.append([line for line in lines if line.startswith(ours)])
-        assert len(seen[-1]) == len(ours)
-    assert seen[0] == seen[1]
-
-
-@BOTH_MODES
-def test_stdin_is_the_commands(pyinit, mode):
-    process = pyinit(*mode, "cat", stdin=subprocess.PIPE)
-    process.write("hello\n")
-    process.let_go()
-    process.expect("hello")
-    assert process.wait() == 0
 
 
 # --- Variables that name a process ------------------------------------------------------

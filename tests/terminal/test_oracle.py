@@ -9,11 +9,9 @@ import shlex
 
 import oracle
 import pytest
-from support import PROGRAMS, PYINIT, PYTHON, namespace, open_terminal, tool
+from support import FULL, PROGRAMS, PYINIT, PYTHON, namespace, open_terminal, tool
 
-COUNT = int(
-    os.environ.get("PYINIT_ORACLE") or (os.environ.get("PYINIT_FULL") and 100) or 10
-)
+COUNT = int(os.environ.get("PYINIT_ORACLE") or (100 if FULL else 10))
 SEED = os.environ.get("PYINIT_SEED", "1")
 
 

@@ -11,9 +11,9 @@ import shlex
 
 import oracle
 import pytest
-from support import PYINIT, namespace, open_terminal, tool
+from support import FULL, PYINIT, namespace, open_terminal, tool
 
-SCRIPTS = oracle.matrix(full=bool(os.environ.get("PYINIT_FULL")))
+SCRIPTS = oracle.matrix(full=FULL)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
 from support import (
+    FULL,
     PROGRAMS,
     PYINIT_FILE,
     PYTHON,
@@ -37,7 +38,6 @@ from support import (
     until,
 )
 
-FULL = bool(os.environ.get("PYINIT_FULL"))
 ONE = "podman" if shutil.which("podman") and not os.getuid() else "docker"
 BASE = os.environ.get("PYINIT_BASE", "/var/tmp/pyinit/base")
 # What an image does not need of that directory, or gets from the engine.

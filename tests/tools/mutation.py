@@ -157,8 +157,13 @@ def walk(node, function=""):
 def mutants(source):
     """Return the mutants of a source as (line, function, source), each once."""
     found = {}
+    tops = []  # methods one by one: the smaller, the faster
     for top in ast.parse(source).body[1:]:  # the first is its docstring
-        for node, function in walk(top):
+        is_class = isinstance(top, ast.ClassDef)
+        inside = top.body[1:] if is_class else [top]  # without its docstring
+        tops += [(each, top.name if is_class else "") for each in inside]
+    for top, within in tops:
+        for node, function in walk(top, within):
             changes = [(node, new) for new in replacements(node)]
             for test in conditions(node):
                 changes.append((test, ast.Constant(False)))

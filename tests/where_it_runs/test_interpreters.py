@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import surroundings
 from support import (
+    FULL,
     PROGRAMS,
     PYINIT,
     PYINIT_FILE,
@@ -27,7 +28,6 @@ from support import (
     tool,
 )
 
-FULL = bool(os.environ.get("PYINIT_FULL"))
 FORKY = os.environ.get("PYINIT_FORKY", "/var/tmp/pyinit/forky")
 MUSL = os.environ.get("PYINIT_MUSL", "/var/tmp/pyinit/musl/python3")
 PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
@@ -64,70 +64,66 @@ def interpreter(version):
     if version not in INTERPRETERS:
         where = {"musl's": MUSL, "Debian's": "/usr/bin/python3"}
         where = where.get(version, f"{PYENV}/versions or {FORKY}")
-        pytest.skip(f"{version} of CPython is not in {where}")
+        pytest.skip(f"CPython {version} is not in {where}: .ci/run puts it there")
     return INTERPRETERS[version]
 
 
-@pytest.fixture(
-    params=["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"]
-)
-def form(request, tmp_path):
-    """Return a function from an interpreter's words to those that start pyinit."""
-
-    def form(words):
-        if request.param == "-IS":
-            return [*words, "-IS", str(PYINIT_FILE)], None
-        if request.param == "plain":
-            return [*words, str(PYINIT_FILE)], None
-        if request.param == "first line":
-            python = tmp_path / "python3"
-            python.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-            python.chmod(0o755)
-            return [
-                "env",
-                f"PATH={tmp_path}:{os.environ['PATH']}",
-                str(PYINIT_FILE),
-            ], None
-        if request.param == "compiled":
-            copy = tmp_path / "pyinit.py"
-            copy.write_bytes(PYINIT_FILE.read_bytes())
-            compile_it = ["-IS", "-m", "compileall", "-b", "-q", str(copy)]
-            subprocess.run([*words, *compile_it], check=True)
-            copy.unlink()
-            return [*words, "-IS", str(tmp_path / "pyinit.pyc")], None
-        if request.param == "stdin":
-            return [*words, "-IS", "-"], PYINIT_FILE
-        if request.param == "-c":
-            return [*words, "-IS", "-c", PYINIT_FILE.read_text()], None
-        script = (
-            f'exec {shlex.join(words)} -IS <(cat {shlex.quote(str(PYINIT_FILE))}) "$@"'
-        )
+def written_as(form, words, place):
+    """Return the words that start pyinit by an interpreter's words, and its stdin."""
+    if form == "first line":
+        python = place / "python3"
+        python.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        python.chmod(0o755)
+        path = f"PATH={place}:{os.environ['PATH']}"
+        return ["env", path, str(PYINIT_FILE)], None
+    if form == "compiled":
+        copy = place / "pyinit.py"
+        copy.write_bytes(PYINIT_FILE.read_bytes())
+        compile_it = ["-IS", "-m", "compileall", "-b", "-q", str(copy)]
+        subprocess.run([*words, *compile_it], check=True)
+        copy.unlink()
+        return [*words, "-IS", str(place / "pyinit.pyc")], None
+    if form == "pipe":
+        cat = f"<(cat {shlex.quote(str(PYINIT_FILE))})"
+        script = f'exec {shlex.join(words)} -IS {cat} "$@"'
         return [tool("bash"), "-c", script, "bash"], None
+    return {
+        "-IS": ([*words, "-IS", str(PYINIT_FILE)], None),
+        "plain": ([*words, str(PYINIT_FILE)], None),
+        "stdin": ([*words, "-IS", "-"], PYINIT_FILE),
+        "-c": ([*words, "-IS", "-c", PYINIT_FILE.read_text()], None),
+    }[form]
 
-    form.name = request.param
-    return form
+
+FORMS = ["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"]
+EVERY_FORM = [
+    (version, form)
+    for version in CPYTHONS
+    for form in (FORMS if FULL or version == OURS else FORMS[:1])
+]
 
 
-@pytest.mark.parametrize("version", CPYTHONS)
-def test_every_form(start, form, version):
-    words, source = form(interpreter(version))
-    for options in ([], ["-vr", "USR1:TERM", "-e", "99"]):
+@pytest.mark.parametrize(("version", "form"), EVERY_FORM)
+def test_every_form(start, version, form, tmp_path):
+    words, source = written_as(form, interpreter(version), tmp_path)
+
+    def pyinit(*command):
         stdin = open(source) if source else subprocess.DEVNULL
-        command = [*options, "--", *REPORTER, "9"]
-        process = start(*words, *command, stdin=stdin)
-        assert process.line().startswith("ready")
+        return start(*words, *command, stdin=stdin)
+
+    for options in ([], ["-vr", "USR1:TERM", "-e", "99"]):
+        process = pyinit(*options, "--", *REPORTER, "9")
+        process.ready()
         process.send(signal.SIGUSR1 if options else signal.SIGTERM)
         process.expect(15)
         assert process.wait() == 9
         lines = process.stderr.splitlines()
         assert bool(options) == bool(lines)
         assert all(line.startswith("[pyinit] ") for line in lines), lines
-    stdin = open(source) if source else subprocess.DEVNULL
-    process = start(*words, "no-such-command", stdin=stdin)
+    process = pyinit("no-such-command")
     assert process.wait() == 127
     assert process.stderr == "[pyinit] no-such-command: No such file or directory\n"
-    stdin = open(source) if source else subprocess.DEVNULL
-    process = start(*words, "-r", "x", "true", stdin=stdin)
+    process = pyinit("-r", "x", "true")
     assert process.wait() == 2 and "Traceback" not in process.stderr
     assert process.stderr.startswith("usage: pyinit.py ") and "'x'" in process.stderr
 
@@ -142,20 +138,19 @@ def test_as_pid_1(start, version):
     leave = "(setsid sh -c 'trap \"echo bye; exit\" TERM; echo up; while :; do sleep 0.05; done' &); read x; exit 3"
     process = start(*namespace(), *init, "sh", "-c", leave, stdin=-1)
     process.expect("up")
-    process.popen.stdin.close()
-    process.popen.stdin = None
+    process.let_go()
     process.expect("bye")
     assert process.wait() == 3
 
 
-# With musl's that is for the suite below to see, which knows what musl cannot block.
-@pytest.mark.parametrize("version", [name for name in CPYTHONS if name != "musl's"])
+# Of what runs these tests, test_what_the_command_sees.py asks it. With musl's that is for
+# the suite below to see, which knows what musl cannot block.
+@pytest.mark.skipif(not FULL, reason="seconds for each Python: only with PYINIT_FULL=1")
+@pytest.mark.parametrize("version", [v for v in CPYTHONS if v not in (OURS, "musl's")])
 def test_what_the_command_sees(version, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("inherit")
-    try:
-        probe = surroundings.build_probe(scratch)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    tool("cc")
+    probe = surroundings.build_probe(scratch)
     init = [*interpreter(version), "-IS", str(PYINIT_FILE), "--"]
     for surrounding in surroundings.surroundings(scratch):
         if surrounding.root and os.getuid():
@@ -176,7 +171,7 @@ BEHAVIOUR += ["test_what_the_command_sees.py", "terminal/test_a_job_of_a_shell.p
 BEHAVIOUR += ["terminal/test_nobody_to_resume_us.py"]
 
 
-@pytest.mark.skipif(not FULL, reason="it takes minutes: only with PYINIT_FULL")
+@pytest.mark.skipif(not FULL, reason="it takes minutes: only with PYINIT_FULL=1")
 def test_the_suite_with_musl():
     files = [f"tests/{name}" for name in BEHAVIOUR]
     result = subprocess.run(
@@ -193,7 +188,9 @@ def test_the_suite_with_musl():
 
 
 def test_pypy_says_why_not(start):
-    words = INTERPRETERS.get("pypy3") or pytest.skip(f"PyPy is not in {FORKY}")
+    words = INTERPRETERS.get("pypy3") or pytest.skip(
+        f"PyPy is not in {FORKY}: .ci/run puts it there"
+    )
     process = start(*words, "-IS", str(PYINIT_FILE), "echo", "started")
     assert process.wait() == 125
     assert process.stdout == ""
@@ -205,7 +202,7 @@ def test_with_half_of_the_standard_library(start, tmp_path):
     # Debian's python3-minimal is enough, in a root that holds little else.
     root = Path(os.environ.get("PYINIT_MINIMAL", "/var/tmp/pyinit/minimal"))
     if not root.is_dir():
-        pytest.skip(f"{root} is not here")
+        pytest.skip(f"{root} is not here: .ci/run makes it")
     if os.getuid():
         pytest.skip("only root can enter another root")
     (root / "mnt" / "pyinit.py").touch()
@@ -216,9 +213,6 @@ def test_with_half_of_the_standard_library(start, tmp_path):
     process = start(*chroot, *words, *command)
     assert process.wait() == 0, process.stderr
     assert process.stdout == "hello\n"
-
-
-# --- As an interpreter ------------------------------------------------------------
 
 
 def test_as_an_ordinary_user(start):
