@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 from support import (
+    BASH,
     FULL,
     INIT,
     PROGRAMS,
+    PROMPT,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -121,7 +123,7 @@ def test_one_after_the_other(pid1):
 
 
 def test_there_is_no_deadline(pid1):
-    # Who stays does not end by SIGTERM, and nobody kills it; what ends it is the test.
+    # Who stays ignores SIGTERM, and nobody kills it: what ends it is the test.
     process = pid1("--wait", "sh", "-c", f"setsid sh -c {BUSY!r} & {ENDS}", stdin=-1)
     process.expect("up")
     command = only_child(process.init, "sh")
@@ -202,22 +204,6 @@ def test_orphans_that_are_made_meanwhile(pid1):
     assert command_line(*children(process.init)) == ["sleep", "1000"]
     process.send(signal.SIGUSR2, process.init)
     assert process.wait() == 4
-
-
-@pytest.mark.parametrize("rule", [None, "USR2:STOP", "USR2:TSTP"])
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: signal.Signals(stop).name)
-def test_a_stop_freezes_nobody(pid1, pyinit, stop, rule):
-    # The reporter has all of them blocked but SIGSTOP, and would say that one came.
-    for start in (pid1, pyinit):
-        process = waits(start, NEAR, *(["-r", rule] if rule else []))
-        init = getattr(process, "init", process.pid)
-        for number in (stop, signal.SIGUSR2) if rule else (stop,):
-            process.send(number, init)
-            process.until_stderr("dropped\n")
-            process.err = b""
-        process.send(signal.SIGUSR1, init)
-        process.expect(10)
-        ends_by_term(process, init)
 
 
 def rests(pid, duration):
@@ -304,6 +290,26 @@ def test_not_pid_1_another_child_of_ours_is_not_waited_for(start):
     process.expect(1)
 
 
+@pytest.mark.parametrize("rule", [None, "USR2:STOP", "USR2:TSTP"])
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: signal.Signals(stop).name)
+def test_a_stop_freezes_nobody(pid1, start, stop, rule):
+    # The reporter has all of them blocked but SIGSTOP, and would say that one came.
+    options = ["-r", rule] if rule else []
+    for process in (waits(pid1, NEAR, *options), beside(start, *options, left=NEAR)):
+        for number in (stop, signal.SIGUSR2) if rule else (stop,):
+            process.send(number, process.init)
+            process.until_stderr("dropped\n")
+            process.err = b""
+        process.send(signal.SIGUSR1, process.init)
+        process.expect(10)
+        process.send(signal.SIGTERM, process.init)
+        process.expect(15)
+        if process.popen.stdin:
+            process.expect("ended 4")
+        else:
+            assert process.wait() == 4
+
+
 # --- A terminal -----------------------------------------------------------------------
 
 
@@ -322,12 +328,15 @@ def test_as_pid_1_the_terminal_is_given_back(container):
 
 
 @pytest.mark.parametrize("mode", [[], ["-c"]], ids=["default", "single"])
-def test_in_a_shell_the_terminal_is_given_back(shell, mode):
+def test_in_a_shell_the_terminal_is_given_back(terminal, mode):
+    # The shell is PID 1: it reaps whoever is left, so that the group is gone at once.
+    shell = terminal(*namespace(), "--", tool("bash"), *BASH[1:])
+    shell.expect(PROMPT)
     group = shell.foreground()
     command = shlex.join(["sh", "-c", NEAR + ENDS])
     shell.type(f"{INIT} --wait -v {shlex.join(mode)} {command}\n")
     shell.expect("ready")
-    init = only_child(shell.pid, PYINIT[0])
+    init = only_child(only_child(shell.pid, tool("bash")), PYINIT[0])
     if not mode:
         assert shell.foreground() not in (init, group)
     shell.type("\n")
@@ -340,7 +349,7 @@ def test_in_a_shell_the_terminal_is_given_back(shell, mode):
         shell.expect(r"^2\n")
         os.kill(init, signal.SIGTERM)
         shell.expect(r"^15\n")
-    shell.expect("@prompt@ ")
+    shell.expect(PROMPT)
     assert shell.run("echo $?") == "4\n"
     assert shell.foreground() == group
 
@@ -426,23 +435,23 @@ def test_gunicorn_upgrades_itself(pid1, gunicorn, tmp_path):
     words += ["--worker-tmp-dir", tmp_path, "app:application"]
     process = pid1("--wait", "-v", gunicorn, *words)
 
-    def masters():
-        """Ask until two workers have answered; return who started them, as it says."""
+    def master():
+        """Return the pid of the master of the worker that answers, "" if none does."""
         with contextlib.suppress(OSError):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
                 return page.read().decode().strip()
         return ""
 
-    first = until(masters, "the first master serves")
+    first = until(master, "the first master serves")
     old = only_child(process.init)
     before = {*children(old)}  # its workers
     process.send(signal.SIGUSR2, old)
-    until(lambda: {masters()} - {first, ""}, "the new master serves as well")
+    until(lambda: {master()} - {first, ""}, "the new master serves as well")
     process.send(signal.SIGQUIT, old)
     process.until_stderr(f"[pyinit] {first} exited with 0")
     (new,) = until(lambda: children(process.init), "the new master")
     assert new not in before
-    second = until(masters, "the new master serves")
+    second = until(master, "the new master serves")
     assert second != first
     process.send(signal.SIGTERM, process.init)
     assert process.wait() == 0
