@@ -359,6 +359,7 @@ class Init:
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
         self.whom = ""  # the same, in words
         self.is_settled = False  # where we wait for the child's end
+        self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
         self.is_stopped = False  # the child, by us, or we have followed its stop
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.deadline: "float | None" = None  # of the grace, once the farewell is sent
@@ -436,6 +437,7 @@ class Init:
             pass  # the terminal has sent it to the child, too
         else:
             sent = self.forward_as[number]
+            self.is_ending = self.is_ending or number == SIGTERM
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
                 # (Also if -r makes another signal of it: so does dumb-init.) By SIGTSTP
@@ -572,7 +574,7 @@ class Init:
             self.mode = SESSION  # those left do not have our terminal: all is passed on
             if waits and os.getpid() == 1:
                 self.target, self.whom = EVERYBODY, "everybody"
-            if self.target != self.child and not self.options.wait:
+            if self.target != self.child and (self.is_ending or not self.options.wait):
                 self.send(self.forward_as[SIGTERM], "farewell")
             self.deadline = deadline
             self.log(f"{self.child} {how}")
@@ -598,7 +600,7 @@ class Init:
             has_child = self.reap()
             if not self.others_exist():
                 return
-            if self.options.wait and has_child:
+            if self.options.wait and has_child and self.target == EVERYBODY:
                 self.handle(signal.sigwaitinfo(SIGNALS))  # the next death's, at last
             elif is_late and not self.options.wait:
                 self.send(SIGKILL, "grace is over")

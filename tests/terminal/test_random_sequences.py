@@ -48,7 +48,7 @@ from support import (
 
 SEED = os.environ.get("PYINIT_SEED", "1")
 COUNT = int(
-    os.environ.get("PYINIT_SEQUENCES") or (os.environ.get("PYINIT_FULL") and 450) or 45
+    os.environ.get("PYINIT_SEQUENCES") or (os.environ.get("PYINIT_FULL") and 150) or 45
 )
 LENGTH = 14  # steps
 WORLDS = [

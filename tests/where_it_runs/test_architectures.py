@@ -1,7 +1,8 @@
 """Other architectures, by qemu-user: MIPS, where signals and errors have other numbers.
 
 The tool is tests/tools/architectures.py; it fetches a root for each, some 20 seconds' worth,
-and its checks take half a minute an architecture. So: only with PYINIT_FULL.
+and its checks take half a minute an architecture. So: only with PYINIT_FULL, and here only
+MIPS; for the others run the tool by hand.
 """
 
 import os
@@ -22,7 +23,7 @@ def test_the_tool_says_what_it_is_for():
 
 
 @pytest.mark.skipif(not FULL, reason="it takes minutes: only with PYINIT_FULL")
-@pytest.mark.parametrize("arch", ["mips64el", "arm64", "s390x"])
+@pytest.mark.parametrize("arch", ["mips64el"])
 def test_on_another_architecture(arch):
     if os.getuid():
         pytest.skip("only root can make its root")
