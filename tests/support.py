@@ -558,7 +558,8 @@ class Terminal:
         self.process = Process(argv, env=env, **kwargs)
         os.close(slave)
         self.pid = self.process.pid
-        self.seen = ""
+        self.seen = ""  # what no expect() has matched yet
+        self.all = ""  # the whole transcript
 
     def type(self, text):
         os.write(self.master, text.encode())
@@ -577,6 +578,7 @@ class Terminal:
                 if not data:
                     pytest.fail(f"{pattern!r} did not come after {self.seen!r}")
                 self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+                self.all += data.decode(errors="replace")
                 self.process.out += data  # for the report of a failure
             found = re.search(pattern, self.seen, re.M)
             before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
