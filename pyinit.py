@@ -57,7 +57,10 @@ def attempt(call: object, *arguments: object) -> "OSError | None":
 
 
 def foreground() -> "int | None":
-    """Return the terminal's foreground group; None if stdin is not our terminal."""
+    """Return the terminal's foreground group; None if stdin is not our terminal.
+
+    It is 0 if that group is outside our PID namespace.
+    """
     try:
         return os.tcgetpgrp(0)
     except OSError:
@@ -65,7 +68,10 @@ def foreground() -> "int | None":
 
 
 def say(text: str) -> None:
-    """Write a line to stderr; if that fails, drop the line and the signal it causes."""
+    """Write a line to stderr; if that fails, drop the line and the signal it causes.
+
+    (That would else be passed on to the command, as all signals are.)
+    """
     line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
         signal.sigtimedwait([SIGPIPE, signal.SIGXFSZ], 0)
@@ -81,9 +87,10 @@ def name_of(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
+        if number in REAL_TIME:
+            return "SIGRTMIN+%d" % (number - SIGRTMIN)
         # Python 3.11 is the first to name 16. (On MIPS that is SIGUSR1, named above.)
-        other = {7: "SIGEMT", 16: "SIGSTKFLT"}
-        return other.get(number, "SIGRTMIN+%d" % (number - SIGRTMIN))
+        return "SIGSTKFLT" if number == 16 else "signal %d" % number
 
 
 # === Read the command line ============================================================
@@ -348,7 +355,8 @@ class Init:
             self.mode = SINGLE
         elif foreground() is not None and os.isatty(1) and self.group:
             self.mode = JOB
-        # Whom a key at the terminal does not reach, as it reaches the child.
+        # Who is to stop with the child, and die of its Ctrl-C. In JOB that is our whole
+        # group: the terminal's keys reach the child's group alone.
         self.us = OUR_GROUP if self.mode == JOB else os.getpid()
         self.forward_as = {n: n for n in SIGNALS}  # what is sent for each; 0: nothing
         if self.mode != SINGLE:
@@ -485,14 +493,18 @@ class Init:
 
     # === Stop and resume, as a terminal and its shell do ==============================
     # A shell sees us alone. So when the command stops, we stop; when the shell's fg or
-    # bg resumes us, by a SIGCONT, we resume the command. It begins in one of two ways:
-    # - We are sent a stop signal: handle() passes it on, and stops us.
-    # - Only the child stops, by the terminal or by itself: follow_stop() stops us.
-    # If the terminal has stopped us, or would have, we stop by SIGTSTP. That stops
-    # neither PID 1 nor a group that has no shell. There, nobody else can resume the
-    # child, so we do: nothing has come of the Ctrl-Z. But a process that sends a stop
-    # can send SIGCONT, too, so then we stop by SIGSTOP, and undo nothing.
-    # The child is given the terminal if it is ours; never if a shell can be reading it.
+    # bg resumes us, by a SIGCONT, we resume the command. A Ctrl-Z in JOB:
+    # 1. The terminal stops the child; SIGCHLD comes. handle(), follow_stop().
+    # 2. stop_us() takes the terminal back and stops our group, by SIGTSTP: the shell
+    #    says "Stopped" and shows its prompt.
+    # 3. fg gives our group the terminal and sends us SIGCONT. Signals are taken lowest
+    #    number first, so SIGCHLD before SIGCONT; then resume().
+    # 4. resume() gives the child the terminal and sends it SIGCONT.
+    # SIGTSTP stops neither PID 1 nor a group that has no shell. There, nobody else can
+    # resume the child, so we do at once: nothing comes of the Ctrl-Z. But who sends us
+    # a stop signal can send SIGCONT, too: handle() passes it on, stops us by SIGSTOP,
+    # and nothing is undone. (A child's own SIGSTOP is: nano and mutt answer Ctrl-Z so.)
+    # The child is given the terminal if it is ours, never if a shell can be reading it.
     # What is stopped is resumed by a SIGCONT, whatever -r makes of that.
     def follow_stop(self) -> None:
         """Stop if the child has, or give it the terminal if it waits for that."""
@@ -514,17 +526,19 @@ class Init:
             return
         by, sent_by_us = news.si_status, self.is_stopped
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
-            return  # a process has stopped it, which is no shell's affair
+            return  # a process has stopped it, and there is no shell to see that
         self.is_stopped = True
         if SIGCONT in signal.sigpending():
-            return  # we are to resume it now
-        undo = by not in (SIGTTIN, SIGTTOU) and not sent_by_us
-        if self.mode == SINGLE or sent_by_us or undo or not self.give_terminal():
-            self.stop_us(self.us, SIGTSTP, undo)
+            return  # we have been resumed: handle() takes that next, and resumes it
+        waits = by in (SIGTTIN, SIGTTOU)  # for the terminal
+        if self.mode == SINGLE or not waits or not self.give_terminal():
+            self.stop_us(self.us, SIGTSTP, undo=not waits and not sent_by_us)
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
-        owner = foreground() or EVERYBODY
+        owner = foreground()
+        if not owner:
+            return False
         is_free = isinstance(attempt(os.kill, -owner, 0), ProcessLookupError)  # ended
         if not is_free and owner != self.group and os.getsid(0) != os.getpid():
             return False
@@ -584,8 +598,9 @@ class Init:
         if status in self.options.expect:
             return 0
         if death.si_code != os.CLD_EXITED and status == 128 + 2 and is_at_terminal:
-            # A script's shell ends its loop if SIGINT has reached it and ended us. In
-            # JOB only the child has got it from the terminal. (PID 1 does not end.)
+            # A script's shell ends its loop if SIGINT has reached it, and has ended us.
+            # (So it does if a process has sent the child SIGINT: that cannot be told
+            # from a Ctrl-C. PID 1 does not end of it.)
             attempt(os.kill, self.us, SIGINT)
             signal.pthread_sigmask(SIG_UNBLOCK, [SIGINT])
         return status
@@ -618,9 +633,10 @@ class Init:
         """Tell whether anybody is left of those that we signal."""
         if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
             return False
+        if self.target == EVERYBODY:
+            return True
         # If a process has the child's pid again, the group of that number is gone.
-        is_free = isinstance(attempt(os.kill, self.child, 0), ProcessLookupError)
-        return is_free or self.target == EVERYBODY
+        return isinstance(attempt(os.kill, self.child, 0), ProcessLookupError)
 
 
 def now() -> float:

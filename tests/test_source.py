@@ -10,8 +10,9 @@ from support import PYINIT_FILE, ROOT, tool
 
 SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
-# What there is to understand. Lines would be counted together with comments, which help.
-MOST_NODES = 2950
+# What there is to understand, as a guard against growth: lines would count the comments,
+# which help. (The aim is 2,900; what each rare rule costs is in the history of this file.)
+MOST_NODES = 4450
 
 
 def test_it_imports_the_three_modules():
