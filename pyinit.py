@@ -469,8 +469,13 @@ class Init:
             text = f"sent {name_of(number)} to {self.whom}" if number else "dropped"
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
-        if number in (*STOPS, SIGCONT):
-            self.is_stopped = number != SIGCONT
+        if number in STOPS:
+            self.is_stopped = True
+        elif number == SIGCONT:
+            self.is_stopped = False
+            # That is no news for follow_stop(), which could take it for that of a later
+            # stop that is still on its way.
+            attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
         elif self.is_stopped and number in ENDS:
             self.send(SIGCONT, "it is to end")
 
