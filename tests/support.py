@@ -541,6 +541,9 @@ class Terminal:
         self.master, slave = open_terminal()
         attributes = termios.tcgetattr(slave)
         attributes[3] &= ~termios.ECHO
+        # Without it the terminal, at a Ctrl-C, sends the signal and then throws away what
+        # is on its way to us: the command's answer as well, if that was quick.
+        attributes[3] |= termios.NOFLSH
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         env = {**os.environ, "PS1": PROMPT, "ENV": "", "HISTFILE": "", "TERM": "dumb"}
 
