@@ -186,7 +186,8 @@ def make_parser() -> Parser:
     either.add_argument(
         "--wait",
         action="store_true",
-        help="wait for all that the command leaves, without SIGTERM or SIGKILL",
+        help="wait for all that the command leaves; no SIGKILL, SIGTERM only if one has"
+        " come",
     )
     add(
         "-v",
