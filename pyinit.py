@@ -369,7 +369,7 @@ class Init:
         self.whom = ""  # the same, in words
         self.is_settled = False  # where we wait for the child's end
         self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
-        self.is_stopped = False  # the child, by us, or we have followed its stop
+        self.stopped_by = 0  # what we sent the child to stop it, or followed it in
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.deadline: "float | None" = None  # of the grace, once the farewell is sent
 
@@ -471,13 +471,13 @@ class Init:
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
         if number in STOPS:
-            self.is_stopped = True
+            self.stopped_by = number
         elif number == SIGCONT:
-            self.is_stopped = False
+            self.stopped_by = 0
             # That is no news for follow_stop(), which could take it for that of a later
             # stop that is still on its way.
             attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
-        elif self.is_stopped and number in ENDS:
+        elif self.stopped_by and number in ENDS:
             self.send(SIGCONT, "it is to end")
 
     def reap(self) -> bool:
@@ -524,16 +524,17 @@ class Init:
         if news is None:
             return
         if news.si_code == os.CLD_CONTINUED:
-            self.is_stopped = False
+            self.stopped_by = 0
             if self.mode == SINGLE:
                 # A shell's fg has resumed our group, so the child as well. Drop our
                 # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
                 signal.sigtimedwait([SIGCONT], 0)
             return
-        by, sent_by_us = news.si_status, self.is_stopped
+        by = news.si_status
+        sent_by_us = by == self.stopped_by  # (else it has handled what we sent)
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
             return  # a process has stopped it, and there is no shell to see that
-        self.is_stopped = True
+        self.stopped_by = by
         if SIGCONT in signal.sigpending():
             return  # we have been resumed: handle() takes that next, and resumes it
         waits = by in (SIGTTIN, SIGTTOU)  # for the terminal
@@ -571,7 +572,7 @@ class Init:
         """Resume the child; give it the terminal if our group is in the foreground."""
         self.pass_terminal(self.child)
         # (-r changes what is passed on, not how a stop ends.)
-        sent = SIGCONT if self.is_stopped else self.forward_as[SIGCONT]
+        sent = SIGCONT if self.stopped_by else self.forward_as[SIGCONT]
         self.send(sent, why or SIGCONT)
 
     def pass_terminal(self, group: int) -> None:

@@ -373,16 +373,17 @@ def hosted(body, *words):
 
 
 REFUSED = """
-import json, tempfile
+import json
 for line in json.load(sys.stdin):
-    with tempfile.TemporaryFile("w+") as error:
-        os.dup2(error.fileno(), 2)
-        try:
-            status = pyinit.main([*line, "--", "echo", "started"])
-        except SystemExit as end:
-            status = end.code
-        error.seek(0)
-        print(json.dumps([status, error.read()]))
+    read, write = os.pipe()  # which has room for what is said
+    os.dup2(write, 2)
+    os.close(write)
+    try:
+        status = pyinit.main([*line, "--", "echo", "started"])
+    except SystemExit as end:
+        status = end.code
+    print(json.dumps([status, os.read(read, 65536).decode()]))
+    os.close(read)
 """
 
 

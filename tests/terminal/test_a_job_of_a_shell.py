@@ -156,7 +156,7 @@ def test_a_stop_in_a_pipeline_is_the_commands_own_affair(shell):
     program = shlex.quote("echo up; kill -STOP $$; echo on; read line; echo got $line")
     shell.type(f"{INIT} sh -c {program} | cat\n")
     shell.expect("up\n")
-    init = only_child(shell.pid, PYTHON[0])
+    init = only_child(shell.pid, PYINIT[0])
     command = only_child(init, "sh")
     until_state(command, "T")
     os.kill(init, signal.SIGURG)
@@ -258,7 +258,7 @@ def test_who_hands_the_terminal_on(shell, tmp_path, mode):
     # A command that is traced stops late, and eats what is typed.
     trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
     shell.start(*mode, *ECHOES, trace=trace)
-    job = only_child(shell.pid, PYTHON[0])
+    job = only_child(shell.pid, PYINIT[0])
     # With -c, one that is sent stops pyinit itself at once: the command may still read.
     for how in ("typed",) if mode else ("typed", "sent"):
         # Until pyinit is back at its work, one that is sent stops pyinit alone.
