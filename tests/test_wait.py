@@ -57,6 +57,8 @@ def waits(start, left, *options):
         process.ready()
     process.let_go()
     process.until_stderr("exited with 4")
+    init = getattr(process, "init", process.pid)
+    until(lambda: "Z" not in map(state, children(init)), "the command is reaped")
     return process
 
 
@@ -450,7 +452,8 @@ def test_gunicorn_upgrades_itself(pid1, gunicorn, tmp_path):
     until(lambda: {master()} - {first, ""}, "the new master serves as well")
     process.send(signal.SIGQUIT, old)
     process.until_stderr(f"[pyinit] {first} exited with 0")
-    (new,) = until(lambda: children(process.init), "the new master")
+    until(lambda: len(children(process.init)) == 1, "the new master alone")
+    (new,) = children(process.init)
     assert new not in before
     second = until(master, "the new master serves")
     assert second != first
