@@ -369,7 +369,7 @@ class Init:
         self.whom = ""  # the same, in words
         self.is_settled = False  # where we wait for the child's end
         self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
-        self.stopped_by = 0  # what we sent the child to stop it, or followed it in
+        self.stopped_by = 0  # the stop signal that we last sent the child, or followed
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.deadline: "float | None" = None  # of the grace, once the farewell is sent
 
@@ -531,7 +531,9 @@ class Init:
                 signal.sigtimedwait([SIGCONT], 0)
             return
         by = news.si_status
-        sent_by_us = by == self.stopped_by  # (else it has handled what we sent)
+        # (A stop that we passed on and that the child has handled stopped nothing: if
+        # it stops by another one now, that is not ours.)
+        sent_by_us = by == self.stopped_by
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
             return  # a process has stopped it, and there is no shell to see that
         self.stopped_by = by
