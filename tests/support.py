@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import fcntl
 import functools
+import glob
 import json
 import os
 import pty
@@ -35,6 +36,9 @@ PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*HOST, str(PYINIT_FILE
 REPORTER = [*PYTHON, str(PROGRAMS / "reporter.py")]
 DEADLINE = float(os.environ.get("PYINIT_DEADLINE", "30"))  # seconds
 MARKER = "PYINIT_TEST_RUN"
+FORKY = os.environ.get("PYINIT_FORKY", "/var/tmp/pyinit/forky")
+MUSL = os.environ.get("PYINIT_MUSL", "/var/tmp/pyinit/musl/python3")
+PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
 # What repeats a rule in every interpreter, mode, engine and shell.
 FULL = bool(os.environ.get("PYINIT_FULL"))
 BOTH_MODES = pytest.mark.parametrize("mode", [[], ["-c"]], ids=["session", "single"])
@@ -43,26 +47,32 @@ DUMB_INIT_TOO = pytest.mark.parametrize(
     "init", [None, "dumb-init"], ids=["pyinit", "dumb-init"], indirect=True
 )
 # Debian's packages, where a program is not in one of its own name.
-PACKAGES = {"busybox": "busybox-static", "cc": "gcc", "docker": "docker.io"}
-PACKAGES.update(dict.fromkeys(("dash", "sh"), "dash"), dockerd="docker.io")
-PACKAGES.update(
-    dict.fromkeys(("env", "id", "chroot"), "coreutils"), nginx="nginx-light"
-)
-PACKAGES.update(
-    dict.fromkeys(("nsenter", "prlimit", "setpriv", "setsid"), "util-linux")
-)
-PACKAGES.update(unshare="util-linux")
+PACKAGES = {
+    "busybox": "busybox-static",
+    "cc": "gcc",
+    "nginx": "nginx-light",
+    "sh": "dash",
+    **dict.fromkeys(("docker", "dockerd"), "docker.io"),
+    **dict.fromkeys(("env", "id", "chroot"), "coreutils"),
+    **dict.fromkeys(("nsenter", "prlimit", "setpriv", "unshare"), "util-linux"),
+    **dict.fromkeys(("setsid", "script"), "util-linux"),
+}
+
+
+def run(*words, timeout=120, **kwargs):
+    """Run a command to its end; return its status, stdout and stderr, as bytes."""
+    if "input" not in kwargs:
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+    kwargs.setdefault("stdout", subprocess.PIPE)
+    kwargs.setdefault("stderr", subprocess.PIPE)
+    return subprocess.run([*map(os.fspath, words)], timeout=timeout, **kwargs)
 
 
 def ask(expression):
     """Return what an expression is to pyinit's interpreter, as a string."""
     program = f"import os, signal; print({expression})"
-    words = [INTERPRETER, "-IS", "-c", program]
-    return (
-        subprocess.run(words, stdout=subprocess.PIPE, check=True)
-        .stdout.decode()
-        .rstrip("\n")
-    )
+    asked = run(INTERPRETER, "-IS", "-c", program, stderr=None, check=True)
+    return asked.stdout.decode().rstrip("\n")
 
 
 @functools.lru_cache(None)
@@ -168,6 +178,14 @@ class Process:
         self.popen.stdin.close()
         self.popen.stdin = None
         return monotonic()
+
+    def says(self, status):
+        """Wait for the end with a status; return the one line that says why."""
+        assert self.wait() == status
+        assert self.stdout == ""
+        begin, line = self.stderr[:9], self.stderr[9:]
+        assert begin == "[pyinit] " and line.count("\n") == 1 and line[-1] == "\n"
+        return line[:-1]
 
     def until_stderr(self, text):
         deadline = monotonic() + DEADLINE
@@ -314,7 +332,7 @@ def namespace_command():
         return "no unshare: apt-get install util-linux"
     for extra in ([], ["--map-root-user"]):
         probe = [*words, *extra, "sh", "-c", "echo $$"]
-        result = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        result = run(*probe)
         if result.stdout == b"1\n":
             return [*words, *extra]
     return f"{' '.join(probe)}, for which root is needed, or a kernel that lets users make namespaces: {result.stderr.decode().strip()}"
@@ -338,7 +356,7 @@ def strace(*rules, follow=True, log="/dev/null"):
     path = tool("strace")
     options = ["-f", "--seccomp-bpf"] if follow else []
     probe = [path, *options, "-o", "/dev/null", "true"]
-    result = subprocess.run(probe, stderr=subprocess.PIPE)
+    result = run(*probe)
     if result.returncode:
         pytest.skip(f"{' '.join(probe)}: {result.stderr.decode().strip()}")
     return [path, *options, "-qq", "-o", str(log), *rules]
@@ -392,12 +410,7 @@ def hosted_error(lines):
 
     All in one process: main() is what a command line comes to.
     """
-    result = subprocess.run(
-        hosted(REFUSED),
-        input=json.dumps(lines).encode(),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    result = run(*hosted(REFUSED), input=json.dumps(lines).encode(), check=True)
     answers = result.stdout.decode().splitlines()
     for words, answer in zip(lines, answers):
         status, error = json.loads(answer)  # "started" is no JSON
@@ -406,6 +419,35 @@ def hosted_error(lines):
         assert error.count("\n") == 2, (words, error)  # usage, and what is wrong
         yield words, error
     assert len(answers) == len(lines)
+
+
+@functools.lru_cache(None)
+def interpreters():
+    """Return the words that start each interpreter that is here, by its version.
+
+    "ours" is pyinit's own.
+    """
+    found = {"%d.%d" % sys.version_info[:2]: [sys.executable], "ours": [INTERPRETER]}
+    for path in sorted(glob.glob(f"{PYENV}/versions/3.*/bin/python3")):
+        found[".".join(Path(path).parts[-3].split(".")[:2])] = [path]
+    library = f"{FORKY}/usr/lib/x86_64-linux-gnu"
+    loader = [f"{FORKY}/lib64/ld-linux-x86-64.so.2", "--library-path", library]
+    for path in sorted(glob.glob(f"{FORKY}/usr/bin/python3.[0-9]*")):
+        found[Path(path).name[len("python") :]] = [*loader, path]
+    others = {"Debian's": ["/usr/bin/python3"], "musl's": [MUSL]}
+    others["pypy3"] = [*loader, f"{FORKY}/usr/bin/pypy3"]
+    found.update((k, words) for k, words in others.items() if os.access(words[-1], 1))
+    return found
+
+
+def interpreter(version):
+    """Return the words that start an interpreter, or skip."""
+    if version not in interpreters():
+        pytest.skip(
+            f"no CPython {version} in {PYENV}/versions, {FORKY} or {MUSL}:"
+            " .ci/run puts it there"
+        )
+    return interpreters()[version]
 
 
 def mask(pid, name):
@@ -422,7 +464,7 @@ def calls_before_pyinit(call):
     """
     words = strace("-e", f"trace={call}", log="/dev/stderr")
     words += [*HOST, "-c", "import os; os._exit(0)"]
-    trace = subprocess.run(words, stderr=subprocess.PIPE, check=True).stderr
+    trace = run(*words, check=True).stderr
     return trace.count(call.encode() + b"(")
 
 
@@ -455,13 +497,7 @@ def open_terminal():
 
 def need(*words):
     """Run a command that has to succeed for a test to run here, or skip."""
-    result = subprocess.run(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=DEADLINE,
-    )
+    result = run(*words, timeout=DEADLINE)
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip()
         pytest.skip(f"{shlex.join(words)}: {said or result.returncode}")
@@ -478,6 +514,14 @@ def public_directory():
             os.chmod(directory, 0o755)
             return Path(directory)
     return pytest.skip(f"not every user can enter {base}")
+
+
+def executable(path, text, mode=0o755):
+    """Write a file that can be executed, in a directory that may be new; return path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(mode)
+    return path
 
 
 @functools.lru_cache(None)
@@ -501,9 +545,7 @@ def public_python(python, become):
     # By env, since setpriv still has root's rights when it looks for what it starts.
     become = [*become, tool("env")]
     for one in (python, os.path.realpath(python)):
-        if not subprocess.run(
-            [*become, one, *check], stderr=subprocess.PIPE
-        ).returncode:
+        if not run(*become, one, *check).returncode:
             return one
     if python == sys.executable:
         python = "/usr/bin/python3"

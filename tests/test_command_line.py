@@ -2,12 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
-import subprocess
 
 import pytest
 from support import (
     DUMB_INIT_TOO,
+    FULL,
     HOST,
     PASSED_ON,
     PYINIT,
@@ -16,6 +17,8 @@ from support import (
     RTMIN,
     hosted,
     hosted_error,
+    interpreter,
+    run,
     tool,
 )
 
@@ -67,16 +70,70 @@ def test_dumb_inits_variables(pyinit):
         assert bool(process.stderr) == (value == "1")
 
 
+def prefixes():
+    """Return each prefix of each of our long options, as --help has them."""
+    found = re.findall(r"--[a-z-]{2,}", run(*PYINIT, "--help").stdout.decode())
+    assert {"--verbose", "--version", "--rewrite", "--grace", "--wait"} <= {*found}
+    return sorted({option[:n] for option in found for n in range(2, len(option) + 1)})
+
+
+# Each in a process of its own, without another start of the interpreter.
+EACH = """
+for line in sys.argv[1].splitlines():
+    pid = os.fork()
+    if not pid:
+        os._exit(pyinit.main(line.split()))
+    os.waitpid(pid, 0)
+"""
+
+
+# Before 3.8 argparse would take them for abbreviations of ours.
+@pytest.mark.parametrize(
+    "version", ["ours", "3.6", "3.7", "3.8"] if FULL else ["ours", "3.6"]
+)
+def test_what_could_be_an_option_of_ours_is_the_commands(version):
+    python, printf = [*interpreter(version), "-IS"], [tool("printf"), r"%s\n"]
+    words = [p + rest for p in prefixes() for rest in ("", "=", "=1", "=1:2")]
+    words += ["-v", "-vc", "-ve", "-r", "-re", "-h", "-V", "-x", "-g1", "-", "--"]
+    for options in ([], ["-c"], ["--grace", "0"], ["-r15:3"], ["--"]):
+        got = run(*python, PYINIT_FILE, *options, *printf, *words)
+        assert (got.stdout.decode().splitlines(), got.stderr) == (words, b"")
+    # As the only word, as its last, and with what would be its value.
+    lines = [
+        line
+        for p in prefixes()
+        for line in (f"echo {p}", f"-cr1:2 echo {p} 15:3 {p}")
+        if p
+        not in ("--help", "--version")  # (echo's own; none of bash's, but of others)
+    ]
+    got = run(*python, *hosted(EACH)[2:], "\n".join(lines))
+    assert got.stderr == b""
+    said = [line.partition("echo ")[2] for line in lines]
+    assert got.stdout.decode().splitlines() == said
+
+
 # --- What is refused --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", ["", "--", "-v", "-c --", "--rewrite 1:2"])
-def test_no_command(pyinit, words):
+USAGE = "usage: pyinit.py [options] [--] command [arg ...]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *[(words, "no command given") for words in ("", "--", "-v", "-c --", "-r 1:2")],
+        ("--wait --grace 1 true", "argument --grace: not allowed with argument --wait"),
+        ("--wait --grace=0", "argument --grace: not allowed with argument --wait"),
+        ("--grace 1 -v --wait", "argument --wait: not allowed with argument --grace"),
+    ],
+)
+def test_no_command_and_what_excludes_each_other(pyinit, words, said):
     process = pyinit(*words.split())
     assert process.wait() == 2
-    assert process.stdout == ""
-    assert "no command" in process.stderr
-    assert "usage: pyinit.py [options] [--] command [arg ...]" in process.stderr
+    assert (process.stdout, process.stderr) == (
+        "",
+        f"{USAGE}pyinit.py: error: {said}\n",
+    )
 
 
 def test_unknown_and_unfinished_options(pyinit):
@@ -93,56 +150,14 @@ def test_unknown_and_unfinished_options(pyinit):
         assert "Traceback" not in process.stderr
 
 
-BAD_REWRITES = [
-    "15",
-    "15:",
-    ":3",
-    ":",
-    "15:3:1",
-    "15;3",
-    "0:15",
-    "15:65",
-    "65:15",
-    "-1:15",
-    "15:-1",
-    "15:+3",
-    "+15:3",
-    "15:3x",
-    "15x:3",
-    "1_5:3",
-    "0x0f:3",
-    "15.0:3",
-    "1e1:3",
-    "KILL:TERM",
-    "9:15",
-    "STOP:TERM",
-    "19:15",
-    "CHLD:TERM",
-    "17:15",
-    "CLD:15",
-    "SIGCHLD:SIGTERM",
-    "FOO:TERM",
-    "TERM:FOO",
-    "SIGSIGTERM:TERM",
-    "SIG:15",
-    "SIG15:3",
-    "TERM:SIG0",
-    "RTMIN+31:15",
-    "RTMIN-1:15",
-    "RTMAX+1:15",
-    "RTMAX-31:15",
-    "RTMIN+:15",
-]
-BAD_REWRITES += [
-    "",
-    " 15:3",
-    "15:3 ",
-    "15 :3",
-    "15: 3",
-    "15\n:3",
-    "15:3\n",
-    "RTMIN+ 1:15",
-]
+BAD = """
+15 15: :3 : 15:3:1 15;3 0:15 15:65 65:15 -1:15 15:-1 15:+3 +15:3 15:3x 15x:3 1_5:3 0x0f:3
+15.0:3 1e1:3 KILL:TERM 9:15 STOP:TERM 19:15 CHLD:TERM 17:15 CLD:15 SIGCHLD:SIGTERM FOO:TERM
+TERM:FOO SIGSIGTERM:TERM SIG:15 SIG15:3 TERM:SIG0 RTMIN+31:15 RTMIN-1:15 RTMAX+1:15
+RTMAX-31:15 RTMIN+:15
+"""
+ODD = ["", " 15:3", "15:3 ", "15 :3", "15: 3", "15\n:3", "15:3\n", "RTMIN+ 1:15"]
+BAD_REWRITES = [*BAD.split(), *ODD]
 BAD_REWRITES += [f"{number}:15" for number in range(32, RTMIN)]  # the C library's own
 BAD_REWRITES += [f"15:{number}" for number in range(32, RTMIN)]
 BAD_REWRITES += ["9" * 5000 + ":15", "TERM:" + "1" * 100, "\udcff:15"]
@@ -163,9 +178,8 @@ def test_bad_rewrites():
 
 def test_every_spelling_of_every_signal(start):
     kill_l = "for n; do kill -l $n; done"
-    words = [tool("bash"), "-c", kill_l, "bash", *map(str, PASSED_ON)]
-    names = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout.decode()
-    names = dict(zip(PASSED_ON, names.split()))
+    names = run(tool("bash"), "-c", kill_l, "bash", *map(str, PASSED_ON)).stdout
+    names = dict(zip(PASSED_ON, names.decode().split()))
     # bash counts the real-time ones from its own C library's first.
     for number in range(RTMIN + 1, signal.SIGRTMAX):
         names[number] = f"RTMIN+{number - RTMIN}"
@@ -181,6 +195,44 @@ def test_every_spelling_of_every_signal(start):
         "    assert pyinit.rewrite('1:' + text) == (1, number), text\n"
     )
     assert start(*hosted(program)).wait() == 0
+
+
+# Where stderr cannot be written: the status is 2 all the same.
+REDIRECTIONS = ["2>/dev/full", "2>&-", "2</dev/null", "0<&- 1>&- 2>&-", "2>&3"]
+MISUSES = ["--no-such-option", "-r x true", "-r", "--grace x true", "-e 300 true"]
+MISUSES += ["-e \udcff true", "", "-v", "--"]
+# 3 is a pipe without a reader: the shell waits for its last substitution. With its limit a
+# file cannot grow: SIGXFSZ, which Python ignores, and EFBIG.
+MISUSED = """
+exec 3> >(exec true); wait $!
+"$@" {}; echo $?
+ulimit -f 0; "$@" 2>"$0"; echo $?
+"""
+
+
+EVERY_MISUSE = [("-IS", misuse) for misuse in MISUSES]
+EVERY_MISUSE += [(form, MISUSES[0]) for form in ("compiled", "plain")]
+
+
+@pytest.mark.parametrize("redirection", REDIRECTIONS if FULL else REDIRECTIONS[:1])
+@pytest.mark.parametrize(
+    ("form", "misuse"), EVERY_MISUSE if FULL else EVERY_MISUSE[:1], ids=ascii
+)
+def test_misuse_that_cannot_be_said(start, tmp_path, redirection, form, misuse):
+    init = PYINIT
+    if form == "compiled":
+        shutil.copy(PYINIT_FILE, tmp_path)
+        run(*HOST, "-m", "compileall", "-bq", tmp_path / "pyinit.py", check=True)
+        init = [*HOST, f"{tmp_path}/pyinit.pyc"]
+    elif form == "plain":
+        init = [HOST[0], PYINIT_FILE]
+    words = [os.fsencode(word) for word in misuse.split()]
+    bash = [tool("bash"), "-c", MISUSED.format(redirection), tmp_path / "log"]
+    process = start(*bash, *init, *words)
+    assert process.wait() == 0
+    # (Without a stderr argparse prints its usage to stdout. So it is.)
+    assert re.findall(r"^\d+$", process.stdout, re.M) == ["2", "2"]
+    assert "Traceback" not in process.stderr + process.stdout
 
 
 # --- Help, version, and where they go ---------------------------------------------------
