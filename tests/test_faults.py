@@ -9,15 +9,17 @@ import errno
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
-import subprocess
+import time
 from pathlib import Path
 
 import faults
 import pytest
 from faults import MODES, Run
 from support import (
+    DEADLINE,
     FULL,
     PYINIT,
     PYINIT_FILE,
@@ -25,6 +27,10 @@ from support import (
     REPORTER,
     ROOT,
     as_user,
+    children,
+    command_line,
+    monotonic,
+    mounted,
     namespace,
     need,
     only_child,
@@ -144,25 +150,102 @@ def test_a_stop_refused_to_oneself_leaves_the_command_stopped(start):
     assert process.wait() == 7
 
 
-# What else a profile could refuse, once for all; the outcome where it is not "works".
-REFUSED = {
-    "chdir": "works",
-    "clone": "status 125",
-    "setpgid": "status 125",
-    "setsid": "status 125",
-}
+# What pyinit cannot do without, and says so: in JOB setpgid is what setsid is elsewhere.
+BEFORE = ["setsid", "setpgid", "clone,clone3,fork,vfork", "waitid"]
 
 
-@pytest.mark.parametrize("call", REFUSED if FULL else ["setsid", "clone"])
-def test_another_call_is_refused(call):
-    """In the first mode that makes it. (Without other calls no Python starts.)"""
-    for name in NO_JOB:
-        if call in [one[1] for one in faults.discover(MODES[name])[0]]:
-            for error in ("EPERM", "EACCES", "ENOSYS"):
-                run = Run(MODES[name], refused=refused(call, error))
-                assert run.go() == REFUSED[call]
-            return
-    pytest.skip(f"pyinit never calls {call}")
+def refuse(call, error, *more, follow=True, log="/dev/null", when=""):
+    """Return the words that run the next ones where strace has a call refused."""
+    inject = f"inject={call}:error={error}" + (f":when={when}" if when else "")
+    rules = ["-e", f"trace={call}", "-e", inject]
+    return strace(*more, *rules, follow=follow, log=log)
+
+
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS", "EACCES"] if FULL else ["EPERM"])
+@pytest.mark.parametrize("call", BEFORE)
+def test_refused_before_the_command_runs(start, terminal, tmp_path, call, error):
+    log = tmp_path / "err"
+    shell = ["sh", "-c", 'exec 2>"$0"; exec "$@"', log]
+    trace = refuse(call, error, follow=call.startswith("set"))
+    words = [*trace, *shell, *PYINIT, "sh", "-c", "echo ran"]
+    process = terminal(*words).process if call == "setpgid" else start(*words)
+    assert process.status() == 125
+    said = log.read_text()
+    why = f"{reason(getattr(errno, error))}\n"
+    assert said.startswith("[pyinit] cannot start: ") and said.endswith(why)
+    assert said.count("\n") == 1
+    assert call in said or not call.startswith(
+        "set"
+    )  # which call of the child's it was
+
+
+def refused_while_it_runs(start, log, call, error, *words, when=""):
+    """Start pyinit as PID 1 where a call is refused; return the process, with .init."""
+    # -DDD: strace is no child of pyinit, which is PID 1 itself.
+    trace = refuse(call, error, "-DDD", follow=False, log=log, when=when)
+    process = start(*namespace(), "--", *trace, *PYINIT, *words, stdin=-1)
+    process.line()
+    found = {pid: command_line(pid) for pid in children(process.pid)}
+    [process.init] = [pid for pid in found if str(PYINIT_FILE) in found[pid]]
+    return process
+
+
+STUBBORN = "(trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & ); "
+OPTIONS = ["-v --grace 1", "", "-v", "-c", "--grace 1"]
+
+
+@pytest.mark.parametrize("options", OPTIONS if FULL else OPTIONS[:2])
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"] if FULL else ["EPERM"])
+def test_waiting_for_signals_is_refused(start, tmp_path, options, error):
+    # Nothing turns in circles: traced, each call that is refused stops pyinit twice, and
+    # who does so is switched to thousands of times a second. What is left ignores SIGTERM.
+    log = tmp_path / "log"
+    left = STUBBORN if "--grace" in options else "(true &); "
+    words = [*options.split(), "--", "sh", "-c", left + "echo up; read x; exit 7"]
+    process = refused_while_it_runs(start, log, "rt_sigtimedwait", error, *words)
+
+    def switches():
+        status = Path(f"/proc/{process.init}/status").read_text()
+        return sum(map(int, re.findall(r"voluntary_ctxt_switches:\s*(\d+)", status)))
+
+    before = switches()
+    time.sleep(0.5)  # a stretch of idleness, not a wait for something
+    assert switches() - before < 200
+    process.let_go()
+    assert process.wait(10) == 7
+    assert "(INJECTED)" in log.read_text()
+    lines = process.stderr.splitlines()
+    assert all(line.startswith("[pyinit] ") for line in lines), lines
+    about = [line for line in lines if reason(getattr(errno, error)) in line]
+    assert len(about) == ("-v" in options) and len(lines) < 20, lines
+    assert lines == [] or "-v" in options
+
+
+def test_refused_once_it_is_as_if_it_were_not(start, tmp_path):
+    words = [*REPORTER, "7"]
+    call = "rt_sigtimedwait"
+    process = refused_while_it_runs(
+        start, tmp_path / "log", call, "EPERM", *words, when="2"
+    )
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM):
+        process.send(number, process.init)
+        process.expect(int(number))
+    assert process.wait() == 7
+
+
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"] if FULL else ["EPERM"])
+def test_the_clock_is_refused(start, tmp_path, error):
+    # The grace is over all the same, and not before.
+    words = ["-v", "--grace", "0.3", "sh", "-c", STUBBORN + "echo up; read x; exit 7"]
+    process = refused_while_it_runs(start, tmp_path / "log", "times", error, *words)
+    before = process.let_go()
+    assert process.wait() == 7
+    assert 0.2 < monotonic() - before < 10
+    assert process.stderr.endswith("grace is over: sent SIGKILL to everybody\n")
+    # Where nobody is left it is not waited for. (As PID 1 strace would be one who is.)
+    trace = refuse("times", error, follow=False)
+    process = start(*trace, *PYINIT, "--grace", "60", "sh", "-c", "exit 7")
+    assert process.wait(DEADLINE) == 7
 
 
 # --- Nothing left -------------------------------------------------------------------
@@ -231,25 +314,27 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
 # --- A /proc that is no procfs ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["x", "3x", "-1", "-5", "+4", " 4", "1_0", "٣", "²", b"\xff", "9" * 30]
-    + [str(2**power) for power in (20, 31, 32, 63, 64)],
-    ids=repr,
-)
+NAMES = ["x", "-5", "9" * 30, "3x", "-1", "+4", " 4", "1_0", "٣", "²", b"\xff"]
+NAMES += [str(2**power) for power in (20, 31, 32, 63, 64)]
+
+
+@pytest.mark.parametrize("name", [None, "", *(NAMES if FULL else NAMES[:3])], ids=repr)
 def test_a_proc_that_is_no_procfs(start, tmp_path, name):
-    # A tree that was copied into a chroot, say.
+    # A tree that was copied into a chroot, say. None: a file is in the directory's place.
     directory = tmp_path / "proc/self/fd"
     directory.mkdir(parents=True)
-    for each in ("0", "1", "2", "7", name):
+    if name is None:
+        directory.rmdir()
+        directory.write_text("no directory")
+    for each in ("0", "1", "2", "7", "70000", name) if name else ():
         Path(os.fsdecode(directory), os.fsdecode(each)).touch()
     (tmp_path / "proc/self/environ").write_text("not the environment")
-    program = 'mount --bind "$1" /proc && shift && exec "$@"'
-    words = ["sh", "-c", program, "sh", tmp_path / "proc", *PYINIT, *REPORTER, "7"]
-    process = start(*namespace(), "--", *words)
+    place = shlex.quote(str(tmp_path / "proc"))
+    words = [*mounted(f"mount --bind {place} /proc"), *PYINIT, *REPORTER, "7"]
+    process = start(*words)
     process.ready()
     for number in (signal.SIGUSR1, signal.SIGTERM):
-        process.send(number, only_child(process.pid))
+        process.send(number)
         process.expect(int(number))
     assert process.wait() == 7
     assert process.stderr == ""
@@ -266,15 +351,6 @@ def test_a_module_that_cannot_be_imported_is_said(start, tmp_path):
     assert process.stderr == "[pyinit] cannot start: ValueError('no\\nsense')\n"
 
 
-def test_memory_exhausted_it_goes_on(pid1):
-    process = pid1("--", *REPORTER)
-    process.ready()
-    subprocess.run([tool("prlimit"), f"--pid={process.init}", "--as=1"], check=True)
-    for _ in range(100):
-        process.send(signal.SIGUSR1, process.init)
-        process.expect(10)
-
-
 def test_a_command_that_becomes_somebody_else(start, public):
     # An ordinary user's pyinit may not signal it any more, and lives on.
     setpriv = public / "setpriv"
@@ -283,7 +359,7 @@ def test_a_command_that_becomes_somebody_else(start, public):
     become_root = [str(setpriv), "--reuid=0"]
     need(*as_user(64009, [*become_root, "true"]))
     words = as_user(64009, [*PYINIT, "-vc", *become_root, "sh", "-c"])
-    process = start(*words, "echo up; read line; exit 6", stdin=subprocess.PIPE)
+    process = start(*words, "echo up; read line; exit 6", stdin=-1)
     process.expect("up")
     child = only_child(process.pid)
     process.send(signal.SIGTERM)
