@@ -495,12 +495,12 @@ def open_terminal():
         pytest.skip(f"no pseudo-terminal can be opened: {error}")
 
 
-def need(*words):
+def need(*words, timeout=DEADLINE):
     """Run a command that has to succeed for a test to run here, or skip."""
-    result = run(*words, timeout=DEADLINE)
+    result = run(*words, timeout=timeout)
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip()
-        pytest.skip(f"{shlex.join(words)}: {said or result.returncode}")
+        pytest.skip(f"{shlex.join(result.args)}: {said or result.returncode}")
 
 
 def public_directory():

@@ -1,4 +1,8 @@
-"""--grace: what the command leaves behind gets its SIGTERM and its time."""
+"""--grace and --wait: what the command leaves behind.
+
+With --grace it gets its SIGTERM and its time, with --wait no SIGTERM and all the time that
+there is. Who is left is often the reporter: it says each signal that comes.
+"""
 
 import os
 import re
@@ -6,17 +10,25 @@ import shlex
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from support import (
+    BASH,
+    FULL,
+    INIT,
     PROGRAMS,
+    PROMPT,
     PYINIT,
     PYTHON,
     REPORTER,
+    STOPS,
     as_user,
     children,
+    command_line,
     hosted_error,
     marked,
+    mask,
     monotonic,
     namespace,
     need,
@@ -28,10 +40,13 @@ from support import (
 )
 
 # What the command leaves behind, in its group; and in a session of its own.
-SLOW = "sh -c 'trap \"sleep 0.5; echo bye; exit\" TERM; echo up; while :; do sleep 0.1; done' & "
-STUBBORN = "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.1; done' & "
+SLOW = "sh -c 'trap \"sleep 0.2; echo bye; exit\" TERM; echo up; while :; do sleep 0.02; done' & "
+STUBBORN = "sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.02; done' & "
 FAR_SLOW, FAR_STUBBORN = "setsid " + SLOW, "setsid " + STUBBORN
-FAR_REPORTER = "setsid " + shlex.join(REPORTER) + " & "
+FAR_REPORTER = f"setsid {shlex.join(REPORTER)} & "
+# These end when SIGTERM comes. A double fork: whose parent is gone.
+NEAR = f"({shlex.join(REPORTER)} 0 & ) ; "
+FAR = f"(setsid {shlex.join(REPORTER)} 0 & ) ; "
 # Each generation starts the next in a session of its own when SIGTERM comes.
 FORKS_IN_DYING = """
 import os, signal, time
@@ -67,7 +82,9 @@ while not left:
     signal.pause()
 os.wait()
 """
-WAIT = "read line; exit 4"
+ENDS = "read line; exit 4"
+BOTH = pytest.mark.parametrize("option", ["--grace 20", "--wait"])
+DEFAULT_AND_SINGLE = pytest.mark.parametrize("mode", [[], ["-c"]], ids=str)
 
 
 def program(source):
@@ -75,18 +92,41 @@ def program(source):
     return shlex.join([*PYTHON, "-c", source]) + " & "
 
 
-def leaves(start, grace, left, *options, up=1):
+def leaves(start, options, left, up=1):
     """Start pyinit with a command that leaves something behind, and end the command.
 
     Return the process, and the time at which the command may end.
     """
-    words = [*options, "--grace", str(grace), "sh", "-c", left + WAIT]
-    process = start(*words, stdin=-1)
+    process = start(*options.split(), "sh", "-c", left + ENDS, stdin=-1)
     if "reporter.py" in left:
-        process.ready()
+        for _ in range(left.count("reporter.py")):
+            process.ready()
     else:
         process.expect(*["up"] * up)
     return process, process.let_go()
+
+
+def waits(start, left, options=""):
+    """Start pyinit with --wait; return the process when it waits for what is left."""
+    process, _ = leaves(start, f"--wait -v {options}", left)
+    process.until_stderr("exited with 4")
+    init = getattr(process, "init", process.pid)
+    until(lambda: "Z" not in map(state, children(init)), "the command is reaped")
+    return process
+
+
+def gets(process, *numbers):
+    """Send pyinit signals one by one, each of which whoever is left is to report."""
+    for number in numbers:
+        process.send(number, process.init)
+        process.expect(int(number))
+
+
+def enter(process, *words):
+    """Return the words that run the next ones in the namespace, as docker exec does."""
+    if os.getuid():
+        pytest.skip("only root may enter the namespace")
+    return [tool("nsenter"), "-t", str(process.init), "-p", *words]
 
 
 # --- As PID 1: everybody in the namespace ---------------------------------------------
@@ -95,23 +135,25 @@ def leaves(start, grace, left, *options, up=1):
 @pytest.mark.parametrize(
     "left", [FAR_SLOW, program(FORKS_IN_DYING)], ids=["slow", "fork"]
 )
-@pytest.mark.parametrize(("options", "status"), [([], 4), (["-c", "-e4"], 0)])
+@pytest.mark.parametrize(("options", "status"), [("", 4), ("-c -e4", 0)])
 def test_what_is_left_gets_its_time(pid1, left, options, status):
-    process, before = leaves(pid1, 20, left, *options)
+    process, before = leaves(pid1, f"--grace 20 {options}", left)
     process.expect("bye")
     assert process.wait() == status
     assert monotonic() - before < 10
 
 
 def test_without_grace_it_gets_no_time(pid1):
-    process, _ = leaves(pid1, 0, FAR_SLOW)
+    process, _ = leaves(pid1, "--grace 0", FAR_SLOW)
     assert process.wait() == 4
     assert "bye" not in process.stdout
 
 
-def test_nobody_left_nothing_waited_for(pid1, pyinit):
+@BOTH
+@DEFAULT_AND_SINGLE
+def test_nobody_left_nothing_waited_for(pid1, pyinit, option, mode):
     for start in (pid1, pyinit):
-        process, before = leaves(start, 20, "echo up; ")
+        process, before = leaves(start, " ".join([option, *mode]), "echo up; ")
         assert process.wait() == 4
         assert monotonic() - before < 10
 
@@ -126,9 +168,9 @@ def test_nobody_left_nothing_waited_for(pid1, pyinit):
     ids=["it ignores SIGTERM", "it is stopped", "it forks without end"],
 )
 def test_it_is_killed_when_the_grace_is_over(pid1, left):
-    process, before = leaves(pid1, 0.7, left, "-v")
+    process, before = leaves(pid1, "-v --grace 0.3", left)
     assert process.wait() == 4
-    assert 0.6 < monotonic() - before < 10
+    assert 0.2 < monotonic() - before < 10
     assert not marked(process.run)
     assert process.stderr.endswith(
         "[pyinit] grace is over: sent SIGKILL to everybody\n"
@@ -138,55 +180,123 @@ def test_it_is_killed_when_the_grace_is_over(pid1, left):
 @pytest.mark.parametrize(
     ("rule", "said", "got"),
     [
-        ([], "sent SIGTERM to everybody", "15\n"),
-        (["-r", "TERM:USR1"], "sent SIGUSR1 to everybody", "10\n"),
-        (["-r", "15:0"], "dropped", ""),
+        ("", "sent SIGTERM to everybody", [15]),
+        ("-r TERM:USR1", "sent SIGUSR1 to everybody", [10]),
+        ("-r 15:0", "dropped", []),
     ],
 )
 def test_the_farewell_goes_through_the_table_and_is_said(pid1, rule, said, got):
-    process, _ = leaves(pid1, 0.5, FAR_REPORTER, "-v", *rule)
-    assert process.wait() == 4
-    assert process.stdout.partition("\n")[2] == got
-    assert f"[pyinit] farewell: {said}\n" in process.stderr
+    process, _ = leaves(pid1, f"-v --grace 60 {rule}", FAR_REPORTER)
+    process.until_stderr(f"[pyinit] farewell: {said}\n")
+    process.expect(*got)
+    gets(process, signal.SIGRTMAX)
 
 
 def test_signals_are_passed_on_meanwhile(pid1):
     # A second TERM, and rewritten ones, to one who left the group. For the end of a process
     # and for a dropped signal pyinit wakes up as well: nothing is sent then, nor said.
-    options = ["-v", "-r", "USR2:0", "-r", "HUP:KILL"]
-    process, _ = leaves(pid1, 60, FAR_REPORTER + "sleep 100 & ", *options)
+    options = "-v --grace 60 -r USR2:0 -r HUP:KILL"
+    process, _ = leaves(pid1, options, FAR_REPORTER + "sleep 100 & ")
     process.expect(15)  # the farewell, which ends the sleep too
     process.until_stderr("reaped")
     process.send(signal.SIGUSR2, process.init)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGRTMAX):
-        process.send(number, process.init)
-        process.expect(int(number))
+    gets(process, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGRTMAX)
     process.send(signal.SIGHUP, process.init)
     assert process.wait() == 4
     sent = re.findall(r"sent (\w+)", process.stderr)
     assert sent == ["SIGTERM", "SIGTERM", "SIGINT", "SIGUSR1", "SIGRTMAX", "SIGKILL"]
 
 
-def test_zombies_are_reaped_meanwhile(pid1):
-    if os.getuid():
-        pytest.skip("only root may enter the namespace")
-    process, _ = leaves(pid1, 20, FAR_REPORTER)
+@pytest.mark.parametrize(("options", "status"), [("", 4), ("-c", 4), ("-e4", 0)])
+@pytest.mark.parametrize("left", [NEAR, FAR], ids=["double fork", "session"])
+def test_with_wait_it_is_waited_for_and_gets_no_farewell(pid1, left, options, status):
+    process = waits(pid1, left, options)
+    # What comes first is the marker: no farewell was sent.
+    gets(process, signal.SIGUSR1, signal.SIGHUP, signal.SIGRTMAX, signal.SIGTERM)
+    assert process.wait() == status
+    assert "farewell" not in process.stderr
+
+
+def test_what_is_said_with_wait(pid1):
+    process = waits(pid1, "read pid rest < /proc/self/stat; " + FAR, "-r USR2:0")
+    (left,) = children(process.init)
+    process.send(signal.SIGUSR2, process.init)
+    process.until_stderr("dropped")
+    gets(process, signal.SIGHUP)
+    inside = Path(f"/proc/{left}/status").read_text().partition("NSpid:")[2].split()[1]
+    gets(process, signal.SIGTERM)
+    assert process.wait() == 4
+    lines = [line for line in process.stderr.splitlines() if "reaped" not in line]
+    assert lines == [
+        "[pyinit] 2 runs sh; orphans are ours",
+        "[pyinit] 2 exited with 4",
+        "[pyinit] SIGUSR2: dropped",
+        "[pyinit] SIGHUP: sent SIGHUP to everybody",
+        "[pyinit] SIGTERM: sent SIGTERM to everybody",
+    ]
+    assert process.stderr.endswith(f"[pyinit] reaped {inside}\n")
+
+
+@DEFAULT_AND_SINGLE
+def test_term_reaches_whoever_is_left_in_whatever_session(pid1, mode):
+    process = waits(pid1, NEAR + FAR + FAR, " ".join(mode))
+    process.send(signal.SIGTERM, process.init)
+    process.expect(15, 15, 15)
+    assert process.wait() == 4
+
+
+def test_a_term_before_the_commands_end_is_not_lost_for_the_others(pid1):
+    # It has reached the command's group alone, and may be all that ever comes.
+    command = FAR + "trap 'exit 4' TERM; echo up; while :; do sleep 0.02; done"
+    process = pid1("--wait", "sh", "-c", command)
+    assert {process.line()[:5], process.line()[:5]} == {"ready", "up"}
+    process.send(signal.SIGTERM, process.init)
     process.expect(15)
-    leftover = only_child(process.init, REPORTER[0])
-    # An orphan that is made now becomes pyinit's, and ends.
-    nsenter = [tool("nsenter"), "-t", str(process.init), "-p"]
-    os.spawnv(os.P_WAIT, nsenter[0], [*nsenter, "sh", "-c", "sleep 0.1 &"])
-    until(lambda: children(process.init) == [leftover], "the leftover alone")
+    assert process.wait() == 4
+
+
+def test_one_after_the_other(pid1):
+    # The end of one of those left is not the end of all.
+    process = waits(pid1, FAR + FAR)
+    two = until(lambda: children(process.init)[1:] and children(process.init), "two")
+    first, second = two[-2:]
+    process.send(signal.SIGTERM, first)
+    process.expect(15)
+    process.until_stderr("reaped")
+    until(lambda: children(process.init) == [second], "one is left")
+    gets(process, signal.SIGUSR1, signal.SIGTERM)
+    assert process.wait() == 4
+
+
+def test_with_wait_there_is_no_deadline(pid1):
+    # Who stays ignores SIGTERM, and nobody kills it: what ends it is the test.
+    process, _ = leaves(pid1, "--wait", FAR_STUBBORN)
+    left = only_child(process.init, "sh")
+    until(lambda: children(process.init) == [left], "the command has ended")
+    process.send(signal.SIGTERM, process.init)
+    until(lambda: not mask(process.init, "ShdPnd"), "it is passed on")
+    for _ in range(10):  # it goes on: each round is one of its sleeps
+        before = children(left)
+        until(lambda before=before: children(left) != before, "it goes on")
+    process.send(signal.SIGKILL, left)
+    assert process.wait() == 4
+
+
+def test_the_status_of_a_command_that_a_signal_ends(pid1):
+    for options, status in ([], 143), (["-e143"], 0):
+        process = pid1("--wait", "-v", *options, "sh", "-c", FAR + "kill -TERM $$")
+        process.ready()
+        process.until_stderr("was ended by SIGTERM")
+        gets(process, signal.SIGUSR1, signal.SIGTERM)
+        assert process.wait() == status
 
 
 def test_a_stranger_in_the_namespace_gets_its_time_too(pid1, start):
     # As docker exec has it: not a descendant of pyinit's, so no SIGCHLD tells.
-    if os.getuid():
-        pytest.skip("only root may enter the namespace")
-    process = pid1("--grace", "20", "sh", "-c", "echo up; " + WAIT, stdin=-1)
+    process = pid1("--grace", "20", "sh", "-c", "echo up; " + ENDS, stdin=-1)
     process.expect("up")
-    enter = [tool("nsenter"), "-t", str(process.init), "-p", "sh", "-c"]
-    stranger = start(*enter, FAR_SLOW.replace("setsid ", "") + "wait $!")
+    words = enter(process, "sh", "-c", SLOW + "wait $!")
+    stranger = start(*words)
     stranger.expect("up")
     before = process.let_go()
     assert process.wait() == 4
@@ -194,18 +304,88 @@ def test_a_stranger_in_the_namespace_gets_its_time_too(pid1, start):
     stranger.expect("bye")
 
 
+@pytest.mark.parametrize("left", ["", FAR], ids=["alone", "beside one of ours"])
+def test_a_stranger_is_waited_for(pid1, start, left):
+    process = pid1("--wait", "-v", "sh", "-c", f"{left}echo up; {ENDS}", stdin=-1)
+    lines = {process.line().split()[0] for _ in range(1 + bool(left))}
+    assert lines == {"up", "ready"} if left else {"up"}
+    stranger = start(*enter(process, *REPORTER, "0"))
+    stranger.ready()
+    process.let_go()
+    process.until_stderr("exited with 4")
+    process.send(signal.SIGUSR1, process.init)
+    stranger.expect(10)
+    if left:  # who ends before the stranger does
+        process.expect(10)
+        process.send(signal.SIGTERM, only_child(process.init, REPORTER[0]))
+        process.expect(15)
+        until(lambda: not children(process.init), "ours has ended")
+        process.send(signal.SIGUSR2, process.init)
+        stranger.expect(12)
+    process.send(signal.SIGTERM, process.init)
+    stranger.expect(15)
+    assert stranger.wait() == 0
+    assert process.wait() == 4
+
+
+@BOTH
+def test_orphans_that_are_made_meanwhile(pid1, option):
+    # One that ends is reaped; one that stays is waited for as well.
+    process, _ = leaves(pid1, f"{option} -v", FAR_REPORTER)
+    process.until_stderr("exited with 4")
+    (left,) = until(
+        lambda: len(children(process.init)) == 1 and children(process.init), "one"
+    )
+    words = enter(process, "sh", "-c", "sleep 0.05 & sleep 1000 &")
+    os.spawnv(os.P_WAIT, words[0], words)
+    until(lambda: len(children(process.init)) == 2, "the one that ends is reaped")
+    process.send(signal.SIGKILL, left)
+    until(lambda: len(children(process.init)) == 1, "the one that stays")
+    assert command_line(*children(process.init)) == ["sleep", "1000"]
+    process.send(signal.SIGUSR2, process.init)
+    assert process.wait() == 4
+
+
+def rests(pid, duration):
+    """Tell whether a process has used no CPU at all for a time."""
+    used = Path(f"/proc/{pid}/schedstat")
+    before = used.read_text()
+    time.sleep(duration)
+    return state(pid) == "S" and used.read_text() == before
+
+
+def test_to_wait_costs_nothing(pid1):
+    if not os.path.exists("/proc/self/schedstat"):
+        pytest.skip("the kernel counts no CPU time in /proc/PID/schedstat")
+    process = waits(pid1, FAR)
+    duration = 5 if FULL else 0.5
+    # (In the first of them it may have to come to rest.)
+    until(lambda: rests(process.init, duration), f"{duration} s without any CPU time")
+    gets(process, signal.SIGTERM)
+    assert process.wait() == 4
+
+
 # --- Not PID 1: the command's group ---------------------------------------------------
 
 
-def with_a_bystander(start, *options, left):
-    """Run pyinit as a child of PID 1, with a bystander outside of its group."""
-    around = f'{shlex.join(REPORTER)} & "$@"; echo ended $?; read line; kill -9 $!'
-    words = [*PYINIT, *options, "sh", "-c", left + WAIT]
-    process = start(*namespace(), "sh", "-c", around, "sh", *words, stdin=-1)
-    lines = sorted([process.line(), process.line()])
-    assert lines[0].startswith("ready") and lines[1] == "up"
+def beside(start, *options, left, around='"$@"', lines=1):
+    """Run pyinit as a child of PID 1, which waits for a line when pyinit has ended."""
+    words = [*options, "sh", "-c", left + ENDS]
+    around += "; echo ended $?; read line; kill -9 $!"
+    process = start(*namespace(), "sh", "-c", around, "sh", *PYINIT, *words, stdin=-1)
+    said = [process.line() for _ in range(lines)]
+    assert all(line == "up" or line[:5] == "ready" for line in said), said
     process.write()  # ends the command
+    if "--wait" in options:
+        process.until_stderr("exited with 4")
+        beside_it = children(only_child(process.pid))
+        found = [pid for pid in beside_it if "-v" in command_line(pid)]
+        process.init = next(iter(found), None)  # with -c it has ended
     return process
+
+
+# Outside of the command's group: it is to get nothing.
+BYSTANDER = shlex.join(REPORTER) + ' & "$@"'
 
 
 def bystander_got_nothing(process):
@@ -215,13 +395,13 @@ def bystander_got_nothing(process):
 
 
 def test_not_pid_1_the_group_gets_its_time_and_nobody_else_anything(start):
-    process = with_a_bystander(start, "--grace", "20", left=SLOW)
+    process = beside(start, "--grace", "20", left=SLOW, around=BYSTANDER, lines=2)
     process.expect("bye", "ended 4")
     assert bystander_got_nothing(process)
 
 
 def test_not_pid_1_a_stubborn_group_is_killed_and_nobody_else(start):
-    process = with_a_bystander(start, "--grace", "0.7", left=STUBBORN)
+    process = beside(start, "--grace", "0.3", left=STUBBORN, around=BYSTANDER, lines=2)
     process.expect("ended 4")
     # Killed, though not dead yet when pyinit has ended: what stays is unshare, sh, and
     # the bystander.
@@ -233,26 +413,28 @@ def test_not_pid_1_a_stubborn_group_is_killed_and_nobody_else(start):
 
 
 @pytest.mark.parametrize(
-    ("options", "left"),
+    ("mode", "left"),
     [([], FAR_STUBBORN), (["-c"], STUBBORN)],
     ids=["session", "single"],
 )
-def test_not_pid_1_others_are_left_alone(start, options, left):
+def test_not_pid_1_others_are_left_alone(start, mode, left):
     # With -c the child is in pyinit's own group, with its caller.
     before = monotonic()
-    process = with_a_bystander(start, *options, "--grace", "20", left=left)
+    process = beside(
+        start, *mode, "--grace", "20", left=left, around=BYSTANDER, lines=2
+    )
     process.expect("ended 4")
     assert monotonic() - before < 10
     assert len(marked(process.run)) > 3
 
 
 def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
-    # Nothing tells of the end of others' children. In one second it looks fifty times,
+    # Nothing tells of the end of others' children. In half a second it looks 25 times,
     # with two calls each, fewer where the machine is slow: neither does it spin, nor sleep
     # through the end.
     log = tmp_path / "log"
     trace = strace("-e", "trace=rt_sigtimedwait", follow=False, log=log)
-    command = [*PYINIT, "--grace", "1", "sh", "-c", STUBBORN + WAIT]
+    command = [*PYINIT, "--grace", "0.5", "sh", "-c", STUBBORN + ENDS]
     words = [*namespace(), "sh", "-c", '"$@"; echo ended $?', "sh", *trace, *command]
     process = start(*words, stdin=-1)
     process.expect("up")
@@ -260,7 +442,121 @@ def test_not_pid_1_grace_looks_every_20_ms(start, tmp_path):
     process.let_go()
     process.expect("ended 4")
     calls = len(log.read_text().splitlines()) - before
-    assert 16 < calls < 120
+    assert 8 < calls < 60
+
+
+@pytest.mark.parametrize(
+    ("mode", "left", "around"),
+    [
+        ([], NEAR, '"$@"'),
+        ([], NEAR + FAR, '"$@"'),
+        # exec(2) keeps children: the one from before it is ours, and not in the group. Of
+        # those in the group none is our child, so that nothing tells of their end.
+        ([], NEAR, f'(setsid {shlex.join(REPORTER)} 0 & exec "$@")'),
+        (["-c"], FAR, '"$@"'),
+        (["-c"], NEAR, '"$@"'),
+    ],
+    ids=["group", "session", "child of ours", "single, session", "single"],
+)
+def test_not_pid_1_only_the_group_is_waited_for(start, mode, left, around):
+    lines = (left + around).count("reporter.py")
+    options = ["--wait", "-v", *mode]
+    process = beside(start, *options, left=left, around=around, lines=lines)
+    if not mode:
+        gets(process, signal.SIGTERM)
+    process.expect("ended 4")
+    others = [
+        pid for pid in marked(process.run) if REPORTER[-1] in command_line(pid)[:4]
+    ]
+    assert len(others) == lines - (not mode)
+    for pid in others:
+        process.send(signal.SIGHUP, pid)
+        process.expect(1)  # and nothing before
+    assert "farewell" not in process.stderr
+
+
+# --- Stops, and a terminal --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stop", "rule"),
+    [(stop, rule) for stop in STOPS for rule in (None, "USR2:STOP", "USR2:TSTP")]
+    if FULL
+    else [(signal.SIGTSTP, None), (signal.SIGTTIN, "USR2:STOP")],
+)
+def test_a_stop_freezes_nobody(pid1, start, stop, rule):
+    # The reporter has all of them blocked but SIGSTOP, and would say that one came.
+    options = ["-r", rule] if rule else []
+    alone = waits(pid1, NEAR, " ".join(options))
+    for process in alone, beside(start, "--wait", "-v", *options, left=NEAR):
+        for number in (stop, signal.SIGUSR2) if rule else (stop,):
+            process.send(number, process.init)
+            process.until_stderr("dropped\n")
+            process.err = b""
+        gets(process, signal.SIGUSR1, signal.SIGTERM)
+    process.expect("ended 4")
+    assert alone.wait() == 4
+
+
+def test_a_stop_during_grace_repeats_no_signal(pyinit):
+    # CPython's sigtimedwait, stopped in its sleep and resumed when its time is over,
+    # returns what it returned the time before.
+    process, _ = leaves(pyinit, "--grace 30 -v", program(LEAVE_AND_REAP), up=2)
+    process.until_stderr("exited with 4")
+    process.send(signal.SIGUSR1)
+    process.until_stderr("SIGUSR1: sent")
+    for _ in range(5):
+        process.send(signal.SIGSTOP)
+        until(lambda: state(process.pid) == "T", "stopped")
+        time.sleep(0.05)  # more than pyinit's own sleep: that its time is over by then
+        process.send(signal.SIGCONT)
+        process.until_stderr("SIGCONT: sent")
+        process.err = process.err.replace(b"SIGCONT: sent", b"SIGCONT: went")
+    process.send(signal.SIGHUP)
+    assert process.wait() == 4
+    sent = [line.split()[1] for line in process.stderr.splitlines() if "group" in line]
+    assert sent == ["farewell:", "SIGUSR1:", *["SIGCONT:"] * 5, "SIGHUP:"]
+
+
+def test_as_pid_1_the_terminal_is_given_back(container):
+    screen = container("--wait", "-v", "sh", "-c", NEAR + ENDS)
+    screen.expect("ready")
+    assert screen.foreground() != screen.init
+    screen.type("\n")
+    screen.expect("exited with 4")
+    until(lambda: screen.foreground() == screen.init, "pyinit's group has it")
+    screen.type("\x03")  # so a key reaches pyinit, and by it whoever is left
+    screen.expect(r"^2\n")
+    os.kill(screen.init, signal.SIGTERM)
+    screen.expect(r"^15\n")
+    assert screen.process.status() == 4
+
+
+@DEFAULT_AND_SINGLE
+def test_in_a_shell_the_terminal_is_given_back(terminal, mode):
+    # The shell is PID 1: it reaps whoever is left, so that the group is gone at once.
+    shell = terminal(*namespace(), "--", tool("bash"), *BASH[1:])
+    shell.expect(PROMPT)
+    group = shell.foreground()
+    command = shlex.join(["sh", "-c", NEAR + ENDS])
+    shell.type(f"{INIT} --wait -v {shlex.join(mode)} {command}\n")
+    shell.expect("ready")
+    init = only_child(only_child(shell.pid, tool("bash")), PYINIT[0])
+    if not mode:
+        assert shell.foreground() not in (init, group)
+    shell.type("\n")
+    shell.expect("exited with 4")
+    if not mode:
+        until(lambda: shell.foreground() == init, "the job has it")
+        shell.type("\x1a")  # freezes nobody
+        shell.expect("dropped")
+        shell.type("\x03")
+        shell.expect(r"^2\n")
+        os.kill(init, signal.SIGTERM)
+        shell.expect(r"^15\n")
+    shell.expect(PROMPT)
+    assert shell.run("echo $?") == "4\n"
+    assert shell.foreground() == group
 
 
 # --- A number that is used again, or may not be used ------------------------------------
@@ -276,15 +572,16 @@ def test_a_single_childs_number_is_not_used_once_it_is_reaped(start, tmp_path):
     assert calls[-1] == "waitid"
 
 
-def test_a_group_number_that_is_used_again_is_left_alone(start):
+@pytest.mark.parametrize("uid", ["64012", "0"] if FULL else ["64012"])
+def test_a_group_number_that_is_used_again_is_left_alone(start, uid):
     # The group ends while pyinit is stopped, and a bystander gets its number, with a
     # group of its own: at the deadline it must not be killed.
     if os.getuid():
         pytest.skip("only root may choose the next pid")
-    process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", *PYINIT, "-v")
+    words = PYINIT if uid == "0" else as_user(int(uid), PYINIT)
+    process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", uid, *words)
     assert process.wait() == 0, process.stderr
     assert process.stdout == "the bystander lives, the status is 4\n"
-    assert "SIGKILL" not in process.stderr
 
 
 def test_a_leftover_that_has_become_somebody_elses(start, public):
@@ -292,37 +589,21 @@ def test_a_leftover_that_has_become_somebody_elses(start, public):
     other = public / "other"
     shutil.copy(tool("setpriv"), other)
     other.chmod(0o4755)
-    left = public / "left"
+    os.mkfifo(public / "gate")
     become_root = [str(other), "--reuid=0", "--clear-groups"]
     need(*as_user(64011, [*become_root, "true"]))
-    later = f"echo up; exec >&- 2>&-; sleep 1; : > {left}"
-    command = f"{shlex.join([*become_root, 'sh', '-c', later])} & read line; exit 4"
-    words = as_user(64011, [*PYINIT, "--grace", "20", "sh", "-c", command])
-    process = start(*words, stdin=-1)
-    process.expect("up")  # and has become root's
-    process.let_go()
-    assert process.wait() == 4, process.stderr
-    assert left.exists()
-
-
-def test_a_stop_during_grace_repeats_no_signal(pyinit):
-    # CPython's sigtimedwait, stopped in its sleep and resumed when its time is over,
-    # returns what it returned the time before.
-    process, _ = leaves(pyinit, 30, program(LEAVE_AND_REAP), "-v", up=2)
+    later = f"echo up; exec >&- 2>&-; read line <{public}/gate"
+    left = shlex.join([*become_root, "sh", "-c", later]) + " & "
+    process, _ = leaves(
+        start, shlex.join(as_user(64011, [*PYINIT, "-v", "--grace", "20"])), left
+    )
     process.until_stderr("exited with 4")
-    process.send(signal.SIGUSR1)
-    process.until_stderr("SIGUSR1: sent")
-    for _ in range(5):
-        process.send(signal.SIGSTOP)
-        until(lambda: state(process.pid) == "T", "stopped")
-        time.sleep(0.1)  # more than pyinit's own sleep: that its time is over by then
-        process.send(signal.SIGCONT)
-        process.until_stderr("SIGCONT: sent")
-        process.err = process.err.replace(b"SIGCONT: sent", b"SIGCONT: went")
-    process.send(signal.SIGHUP)
+    for _ in range(3):  # it goes on
+        process.send(signal.SIGUSR1)
+        process.until_stderr("SIGUSR1: not sent")
+        process.err = process.err.replace(b"SIGUSR1", b"USR1")
+    (public / "gate").write_text("\n")
     assert process.wait() == 4
-    sent = [line.split()[1] for line in process.stderr.splitlines() if "group" in line]
-    assert sent == ["farewell:", "SIGUSR1:", *["SIGCONT:"] * 5, "SIGHUP:"]
 
 
 # --- The option -----------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""As PID 1, run pyinit (the arguments) and give its group's number to a bystander.
+"""As PID 1, run pyinit and give its group's number to a bystander of root's.
 
-pyinit is stopped while its last group member ends and the bystander starts. Says
-whether the bystander outlives the deadline.
+Usage: reuse.py UID PYINIT …, the words that run pyinit. It is stopped while the last of its
+group ends and the bystander starts. Says whether the bystander outlives the deadline. UID
+is 0 or a user whom pyinit runs as: then there is a process of the user's in the bystander's
+group, as sudo has one. That one pyinit may signal, but it is no longer the command's group.
 """
 
 import os
@@ -10,12 +12,13 @@ import subprocess
 import sys
 import time
 
+uid, *pyinit = sys.argv[1:]
 member = "trap '' TERM; echo $$; read line"
 program = 'echo $$; sh -c "$1" <&3 & read line; exit 4'
 read, write = os.pipe()
 os.dup2(read, 3)
 init = subprocess.Popen(
-    [*sys.argv[1:], "--grace", "2", "sh", "-c", program, "sh", member],
+    [*pyinit, "--grace", "1", "sh", "-c", program, "sh", member],
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     pass_fds=[3],
@@ -30,11 +33,19 @@ os.write(write, b"\n")
 os.waitpid(member_pid, 0)  # an orphan is a child of PID 1
 with open("/proc/sys/kernel/ns_last_pid", "w") as file:
     file.write(str(group - 1))
-bystander = subprocess.Popen(["sleep", "100"], start_new_session=True)
+sleep = ["sh", "-c", "echo up; exec sleep 100"]
+if uid != "0":
+    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    # (Not sh: it would become the one program that it runs.)
+    lead = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]) != 0)"
+    sleep = [sys.executable, "-IS", "-c", lead, *become, *sleep]
+bystander = subprocess.Popen(sleep, start_new_session=True, stdout=subprocess.PIPE)
 assert bystander.pid == group == os.getpgid(group), (bystander.pid, group)
-time.sleep(2)  # until the deadline is past
+assert bystander.stdout.readline() == b"up\n"
+time.sleep(1)  # until the deadline is past
 os.kill(init.pid, signal.SIGCONT)
 status = init.wait()
+# (The leader ends if the user's process does.)
 lives = "lives" if bystander.poll() is None else "was killed"
 print(f"the bystander {lives}, the status is {status}", flush=True)
 os._exit(0)
