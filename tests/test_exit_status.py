@@ -1,6 +1,5 @@
 """The exit status: the command's own, 128 + N, 127, 126, 125; and -e."""
 
-import errno
 import os
 import shlex
 import signal
@@ -14,7 +13,6 @@ from support import (
     as_user,
     hosted,
     hosted_error,
-    reason,
     tool,
 )
 
@@ -52,31 +50,7 @@ def test_the_end_by_a_signal_is_said(pyinit, mode):
     assert process.stderr.endswith(" was ended by SIGKILL, status 137\n")
 
 
-# --- 127, 126 and 125: one line that says why -----------------------------------------
-
-
-def test_why_it_cannot_be_run(pyinit, tmp_path):
-    plain = tmp_path / "plain"
-    plain.write_text("")
-    os.mkfifo(tmp_path / "fifo", 0o755)  # which must not be waited for
-    os.chmod(tmp_path / "fifo", 0o755)
-    for name, status, why in (
-        ("no-such-command", 127, reason(errno.ENOENT)),
-        ("./no-such-command", 127, reason(errno.ENOENT)),
-        ("/no/such/command", 127, reason(errno.ENOENT)),
-        ("", 127, reason(errno.ENOENT)),
-        ("-", 127, reason(errno.ENOENT)),
-        ("no\nsuch", 127, reason(errno.ENOENT)),
-        (plain, 126, reason(errno.EACCES)),
-        (tmp_path, 126, reason(errno.EACCES)),
-        (tmp_path / "fifo", 126, reason(errno.EACCES)),
-        (plain / "x", 126, reason(errno.ENOTDIR)),
-        ("/" + "x" * 300, 126, reason(errno.ENAMETOOLONG)),
-    ):
-        process = pyinit("--", name)
-        assert process.wait() == status
-        shown = str(name).replace("\n", "\\n")  # it is still one line
-        assert process.stderr == f"[pyinit] {shown}: {why}\n"
+# --- 125, 126 and 127: one line that says why (see test_which_program.py, too) -----------------------------------------
 
 
 @BOTH_MODES
