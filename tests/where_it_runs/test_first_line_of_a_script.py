@@ -1,106 +1,204 @@
-"""As the interpreter that a script names in its first line."""
+"""As the interpreter that a script names in its first line; and one that only mentions it.
 
+The kernel adds the script to the words of its first line. A bare line, as the card has it,
+would so start itself again for ever: such a script is run once, by /bin/sh. What another
+interpreter is to do with a line that has our name in it is left to that.
+"""
+
+import errno
 import os
-from pathlib import Path
+import shutil
 
 import pytest
-from support import HOST, INTERPRETER, PYINIT_FILE, namespace
+from support import (
+    FULL,
+    INTERPRETER,
+    PYINIT_FILE,
+    executable,
+    namespace,
+    reason,
+    tool,
+)
 
-SCRIPT = 'echo "$0 $# $1"; exit 8\n'
-
-
-def script(tmp_path, first_line, body=SCRIPT):
-    """Return a script that runs a copy of pyinit by its first line.
-
-    Beside it is the python3 that is to be found in PATH.
-    """
-    copy = tmp_path / "pyinit.py"
-    if not copy.exists():
-        copy.write_bytes(PYINIT_FILE.read_bytes())
-        copy.chmod(0o755)
-        (tmp_path / "python3").symlink_to(INTERPRETER)
-    path = tmp_path / "script"
-    path.write_text(f"#!{first_line.format(pyinit=copy)}\n{body}")
-    path.chmod(0o755)
-    return path
+BODY = 'echo "$0 $# $1"; exit 8\n'
+PYINIT = ["python3", "{place}/pyinit.py"]
 
 
-def run_script(start, *words, **kwargs):
-    # A namespace with few processes: a script that starts itself ends there.
-    limit = ["prlimit", "--nproc=200", "--cpu=20"]
-    search = f"{Path(words[0]).parent}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": search, **kwargs.pop("env", {})}
-    return start(*namespace(), *limit, *words, env=env, **kwargs)
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a copy of pyinit.py and the python3 that is to run it."""
+    executable(tmp_path / "pyinit.py", PYINIT_FILE.read_bytes())
+    (tmp_path / "python3").symlink_to(INTERPRETER)
+    (tmp_path / "link").symlink_to(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(start, place):
+    """Return a function that runs words with that python3 in PATH."""
+
+    def run(*words, path="", **kwargs):
+        # A namespace with few processes: a script that starts itself ends there.
+        limit = [tool("prlimit"), "--nproc=200", "--cpu=20"]
+        env = {**os.environ, "PATH": f"{path}{place}:{os.environ['PATH']}"}
+        words = [str(word).replace("{place}", str(place)) for word in words]
+        return start(*namespace(), *limit, *words, env=env, **kwargs)
+
+    return run
+
+
+def script(place, line, body=BODY):
+    line = line.format(place=place, name=place.name)
+    return executable(place / "a-script", f"#!{line}\n{body}")
+
+
+def ran_once_by_sh(process, path):
+    assert process.wait() == 8, (process.stdout, process.stderr)
+    assert process.stdout == f"{path} 2 a b\n"
+    lines = process.stderr.splitlines()
+    assert all(line.startswith("[pyinit] ") for line in lines), lines
+
+
+CARDS_OWN = "/usr/bin/env -S python3 {place}/pyinit.py"
+OPTIONS = [" -v", " -vr 15:3 --grace 1 --expect 9 --", " --", " -c", " -cv --"]
+OPTIONS += [" -r 15:3", " -r15:3", " --rewrite=TERM:QUIT --grace 1"]
+OPTIONS += [" --grace=0.5 -e 9 -e 10"]
+PYTHONS = ["python3", "python3 -IS", "python3 -I -S", "python3 -u -B"]
+LINES = [
+    CARDS_OWN,
+    *[CARDS_OWN + options for options in OPTIONS],
+    *[CARDS_OWN.replace("python3", python) for python in PYTHONS[1:]],
+    # The kernel splits only once: what follows the interpreter is one word.
+    *["{place}/pyinit.py", "{place}/pyinit.py -v", "{place}/pyinit.py --"],
+    "{place}/python3 {place}/pyinit.py",
+    *["/usr/bin/env pyinit.py", "/usr/bin/env -S pyinit.py -v"],
+    # By another way to the same file.
+    "/usr/bin/env -S python3 {place}/./pyinit.py",
+    "/usr/bin/env -S python3 {place}/../{name}/pyinit.py",
+    "/usr/bin/env -S python3 {place}/link/pyinit.py",
+    "/usr/bin/env -S python3 '{place}/pyinit.py'",
+    '/usr/bin/env -S python3 "{place}/pyinit.py" "-v"',
+    "/usr/bin/env -S A=1 python3 {place}/pyinit.py",
+    "/usr/bin/env -S -i PATH={place}:/usr/bin:/bin python3 {place}/pyinit.py",
+    "\t/usr/bin/env\t-S\tpython3\t{place}/pyinit.py\t",
+    # With a program that is to run it.
+    *[CARDS_OWN + " /bin/sh", CARDS_OWN + " /bin/sh -e", CARDS_OWN + " -v -- /bin/sh"],
+    "{place}/pyinit.py /bin/sh",
+    "/usr/bin/env -S PYTHONPATH={place} python3 -S -m pyinit",
+]
+if FULL:
+    LINES += [
+        CARDS_OWN.replace("python3", python) + options
+        for python in PYTHONS[1:]
+        for options in OPTIONS
+    ]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_script_is_run_once_by_sh(run, place, line):
+    path = script(place, line)
+    ran_once_by_sh(run(path, "a b", "-c"), path)
+
+
+@pytest.mark.parametrize("how", ["copy", "symlink", "hard link"])
+def test_under_another_name(run, place, how):
+    """As where it takes dumb-init's place: it is the file that counts, not its name."""
+    make = {"copy": shutil.copy, "symlink": os.symlink, "hard link": os.link}[how]
+    make(place / "pyinit.py", place / "dumb-init")
+    for line in (CARDS_OWN, CARDS_OWN + " -v", "{place}/pyinit.py"):
+        path = script(place, line.replace("pyinit.py", "dumb-init"))
+        ran_once_by_sh(run(path, "a b", "-c"), path)
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("path", "words", "seen"),
     [
-        "/usr/bin/env -S python3 {pyinit} /bin/sh",
-        "/usr/bin/env -S python3 -IS {pyinit} -v -- /bin/sh",
-        "/usr/bin/env -S python3 {pyinit}",
-        "/usr/bin/env -S python3 -IS {pyinit}",
-        "/usr/bin/env -S python3 -IS {pyinit} --",
-        "/usr/bin/env -S python3 {pyinit} -v",
-        "/usr/bin/env -S python3 -IS {pyinit} -vr 15:3 --grace 1",
-        "/usr/bin/env -S python3 -IS {pyinit} --rewrite=15:3 --expect 9 --",
-        "/usr/bin/env -S python3 '{pyinit}'",
-        '/usr/bin/env -S python3 "{pyinit}" "-v"',
-        "/usr/bin/env pyinit.py",
-        "{pyinit} /bin/sh",
-        "{pyinit}",
-        "{pyinit} -v",
-        "{pyinit} --",
+        ("", ["sh", "-c", 'a-script "a b" -c'], "{place}/a-script"),
+        ("", ["./a-script"], "./a-script"),
+        ("", ["../{name}/a-script"], "../{name}/a-script"),
+        ("", ["{place}/link/a-script"], "{place}/link/a-script"),
+        # As a container's command: pyinit starts the script, whose line starts pyinit.
+        ("", [*PYINIT, "{place}/a-script"], "{place}/a-script"),
+        ("", [*PYINIT, "a-script"], "{place}/a-script"),
+        # The kernel hands the script's name on as it was found. An empty element of PATH
+        # is the current directory: found so it would have no "/", and be searched again.
+        (":", [*PYINIT, "a-script"], "./a-script"),
+        ("no-such::", [*PYINIT, "a-script"], "./a-script"),
+        # From -c pyinit is in no file: a script's line is not its own.
+        (
+            "",
+            ["python3", "-IS", "-c", PYINIT_FILE.read_text(), "{place}/a-script"],
+            "{place}/a-script",
+        ),
+    ],
+    ids=["sh", "./", "../", "link", "path", "PATH", "empty", "empty, second", "-c"],
+)
+def test_however_the_script_is_named(run, place, path, words, seen):
+    script(place, CARDS_OWN)
+    if words[0] != "sh":
+        words = [*words, "a b", "-c"]
+    words = [word.replace("{name}", place.name) for word in words]
+    process = run(*words, path=path, cwd=place)
+    ran_once_by_sh(process, seen.format(place=place, name=place.name))
+
+
+def test_from_stdin(run, place):
+    path = script(place, CARDS_OWN)
+    with open(PYINIT_FILE) as source:
+        words = ["python3", "-IS", "-", path, "a b", "-c"]
+        ran_once_by_sh(run(*words, stdin=source), path)
+
+
+def test_a_bad_option_in_the_line_is_said_and_ends_there(run, place):
+    process = run(script(place, CARDS_OWN + " --no-such-option"))
+    assert process.wait() == 2
+    assert process.stderr.count("unrecognized arguments") == 1 and process.stdout == ""
+
+
+def test_a_script_that_is_not_executable(run, place):
+    path = script(place, CARDS_OWN)
+    path.chmod(0o644)
+    assert run(*PYINIT, path).says(126) == f"{path}: {reason(errno.EACCES)}"
+
+
+# --- What is another's ------------------------------------------------------------------
+
+ENV = "/usr/bin/env -S "
+BY_BASH = '[ -n "$BASH_VERSION" ] && echo by bash || echo by sh\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ("/bin/echo {place}/pyinit.py", "{place}/pyinit.py {place}/a-script x\n"),
+        (ENV + "echo python pyinit", "python pyinit {place}/a-script x\n"),
+        (CARDS_OWN + " -r 15:3 -- /bin/echo", "{place}/a-script x\n"),
+        (ENV + "bash --rcfile pyinit", "by bash\n"),
+        (ENV + "bash --rcfile {place}/pyinit.py", "by bash\n"),
+        (ENV + "bash --norc -o pipefail", "by bash\n"),
+        (ENV + "A={place}/pyinit.py bash", "by bash\n"),
+        (ENV + "PYINIT=python3 bash --rcfile {place}/pyinit.py", "by bash\n"),
+        # Not we are started, but what takes our file as a word, or has our name.
+        (ENV + "python3 {place}/tool.py {place}/pyinit.py", "tool 4\n"),
+        (ENV + "python3 {place}/other/pyinit.py", "tool 3\n"),
     ],
 )
-def test_as_an_interpreter(start, tmp_path, line):
-    path = script(tmp_path, line)
-    process = run_script(start, path, "a b", "-c")
-    assert process.wait() == 8, process.stderr
-    assert process.stdout == f"{path} 2 a b\n"
+def test_a_script_of_another_interpreter(run, place, line, output):
+    tool("bash")
+    for name in ("tool.py", "other/pyinit.py"):
+        executable(place / name, "import sys; print('tool', len(sys.argv))\n")
+    process = run(*PYINIT, script(place, line, BY_BASH), "x")
+    assert process.wait() == 0, process.stderr
+    assert process.stdout == output.format(place=place)
 
 
-@pytest.mark.parametrize(
-    ("search", "name"), [("{tmp_path}:", ""), (":", "./"), ("no-such::", "./")]
-)
-def test_the_bare_line_found_in_path(start, tmp_path, search, name):
-    # The kernel hands the script's name on as it was found. An empty element of PATH is
-    # the current directory: found so it would have no "/", and we would search again.
-    path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
-    search = search.format(tmp_path=tmp_path) + os.environ["PATH"]
-    words = [*HOST, path.parent / "pyinit.py", "script", "a b", "-c"]
-    process = run_script(start, *words, cwd=tmp_path, env={"PATH": search})
-    assert process.wait() == 8, process.stderr
-    assert process.stdout == f"{name or str(tmp_path) + '/'}script 2 a b\n"
-
-
-def test_the_bare_line_of_a_script_that_is_not_executable(start, tmp_path):
-    path = script(tmp_path, "/usr/bin/env -S python3 {pyinit}")
-    path.chmod(0o644)
-    process = start(*HOST, tmp_path / "pyinit.py", path)
-    assert process.wait() == 126
-    assert process.stderr == f"[pyinit] {path}: Permission denied\n"
-
-
-def test_the_bare_line_by_hand_and_with_a_program(start, tmp_path):
-    # Not ours to run with /bin/sh: its first line names a program of its own.
-    cat = script(tmp_path, "/usr/bin/env -S python3 {pyinit} /bin/cat", "hello\n")
-    process = start(*HOST, tmp_path / "pyinit.py", cat)
-    assert process.wait() == 0
-    assert process.stdout.endswith("hello\n")
-    # Nor is a script of another program's, whatever its words.
-    other = script(tmp_path, "/bin/cat -", "hello\n")
-    with open(PYINIT_FILE) as source:
-        process = start(*HOST, "-", other, stdin=source)
-        process.wait()
-    assert process.stdout.endswith("hello\n")
-
-
-def test_as_a_module(start, tmp_path):
-    path = script(
-        tmp_path, "/usr/bin/env -S PYTHONPATH={pyinit}/.. python3 -S -m pyinit"
-    )
-    path.write_text(path.read_text().replace("/pyinit.py/..", ""))
-    process = run_script(start, path, "a b", "-c")
-    assert process.wait() == 8, process.stderr
-    assert process.stdout == f"{path} 2 a b\n"
+def test_our_own_name_and_pyinit_as_its_own_command(run, place):
+    # A text without an interpreter line is sh's anyway; a binary is itself.
+    path = executable(place / "pyinit", BODY)
+    ran_once_by_sh(run(*PYINIT, path, "a b", "-c"), path)
+    shutil.copy(os.path.realpath(tool("true")), place / "pyinit.true")
+    assert run(*PYINIT, "{place}/pyinit.true").wait() == 0
+    # As an ENTRYPOINT of a base image and once more in the image upon it.
+    process = run(*PYINIT, "{place}/pyinit.py", "--", "echo", "x")
+    assert (process.wait(), process.stdout) == (0, "x\n")
+    assert run(*PYINIT, "pyinit.py", "-e", "3", "sh", "-c", "exit 3").wait() == 0
