@@ -311,11 +311,6 @@ def only_child(pid, program=""):
     return until(found, f"a child of {pid} {program}")[0]
 
 
-def traced(process):
-    """Return the pid of the pyinit that strace runs (not of strace's own forks)."""
-    return only_child(process.pid, PYINIT[0])
-
-
 def tool(name):
     """Return the path of a program, or skip the test."""
     path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -346,20 +341,28 @@ def namespace():
     return command
 
 
+@functools.lru_cache(None)
+def strace_command(*options):
+    """Return the words that start strace, or skip."""
+    need(tool("strace"), *options, "-o", "/dev/null", "true")
+    return [tool("strace"), *options, "-qq"]
+
+
 def strace(*rules, follow=True, log="/dev/null"):
     """Return the words that run a command under strace with rules, or skip.
 
     What it does not trace, it does not stop for, if it follows children (without, it
-    cannot): a Python of musl's has no close_range(2), so that pyinit calls close(2)
-    65533 times before it passes anything on. Stopped at each, it takes seconds for that.
+    cannot). But with -DDD it may be ended before what it traces: see release().
     """
-    path = tool("strace")
-    options = ["-f", "--seccomp-bpf"] if follow else []
-    probe = [path, *options, "-o", "/dev/null", "true"]
-    result = run(*probe)
-    if result.returncode:
-        pytest.skip(f"{' '.join(probe)}: {result.stderr.decode().strip()}")
-    return [path, *options, "-qq", "-o", str(log), *rules]
+    options = ["-f"] if follow else []
+    options += ["--seccomp-bpf"] if follow and "-DDD" not in rules else []
+    return [*strace_command(*options), "-o", str(log), *rules]
+
+
+def release(pid):
+    """Let go at once what hold() holds up: without strace it goes on."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    os.kill(int(field(status, "TracerPid")), signal.SIGKILL)
 
 
 def all_blocked(pid):
@@ -374,12 +377,13 @@ def delay(call, seconds, rule="", when=""):
     return ["-e", f"trace={call}", "-e", inject]
 
 
-def hold(call, seconds, rule="", when=""):
+def hold(call, seconds=60, rule="", when="", follow=False, path=()):
     """Return the words that start pyinit with such system calls of it held up.
 
-    strace is neither its parent nor in its session, and does not follow its children.
+    strace is neither its parent nor in its session.
     """
-    return strace("-DDD", *delay(call, seconds, rule, when), follow=False)
+    rules = ["-DDD", *path, *delay(call, seconds, rule, when)]
+    return strace(*rules, follow=follow)
 
 
 def hosted(body, *words):

@@ -8,6 +8,7 @@ import pytest
 from support import (
     BOTH_MODES,
     DUMB_INIT_TOO,
+    HOST,
     PASSED_ON,
     PYINIT,
     PYTHON,
@@ -18,16 +19,14 @@ from support import (
     ask,
     calls_before_pyinit,
     children,
-    delay,
-    field,
     hold,
     hosted,
     mask,
     namespace,
     only_child,
+    release,
     state,
     strace,
-    traced,
     until,
     until_state,
 )
@@ -58,7 +57,7 @@ def test_signals_from_the_command_itself_are_passed_on(pyinit):
 def test_a_callers_alarm_reaches_the_command(start, mode):
     # execve(2) keeps timers: the caller's alarm(2), as in "alarm 9; exec", comes to us.
     program = (
-        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.5);"
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.3);"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     process = start(*PYTHON, "-c", program, *PYINIT, *mode, *REPORTER)
@@ -181,17 +180,19 @@ def test_a_stop_signal_rewritten_to_another_stops_pyinit(
 def test_sigcont_close_behind_sigtstp(start, mode):
     # While pyinit passes the stop on, held up at the door of kill(2), SIGCONT comes:
     # SIGSTOP to itself would discard it, and both would stay stopped.
-    process = start(*hold("kill", 0.5), *PYINIT, *mode, "--", *REPORTER)
-    with open(f"/proc/{process.ready()}/status") as status:
-        init = int(field(status.read(), "PPid"))
-    os.kill(init, signal.SIGTSTP)
-    until(lambda: signal.SIGTSTP not in mask(init, "ShdPnd"), "pyinit has taken it")
-    os.kill(init, signal.SIGCONT)
+    process = start(*hold("kill"), *PYINIT, *mode, "--", *REPORTER)
+    process.ready()
+    process.send(signal.SIGTSTP)
+    until(
+        lambda: signal.SIGTSTP not in mask(process.pid, "ShdPnd"), "pyinit has taken it"
+    )
+    process.send(signal.SIGCONT)
+    release(process.pid)
     if mode:  # the command gets the stop as it was sent
         process.expect(int(signal.SIGTSTP))
     process.expect(int(signal.SIGCONT))
-    os.kill(init, signal.SIGRTMAX)
-    process.expect(int(signal.SIGRTMAX))
+    process.send(RTMAX)
+    process.expect(RTMAX)
 
 
 @BOTH_MODES
@@ -218,13 +219,14 @@ def test_before_the_command_line_is_read(start, number):
     # comes then is passed on all the same, and by the table. As PID 1, the kernel would
     # drop what it has no handler for.
     first = calls_before_pyinit("rt_sigprocmask") + 1
-    trace = hold("rt_sigprocmask", 2, "delay_exit", when=first)
+    trace = hold("rt_sigprocmask", rule="delay_exit", when=first)
     words = [*PYINIT, "-r", f"{number:d}:HUP", "--", "sleep", "60"]
     process = start(*namespace(), *trace, *words)
     init = only_child(process.pid, PYINIT[0])
     until(lambda: all_blocked(init), "signals are blocked")
     assert len(children(init)) == 1  # which is strace
     os.kill(init, number)
+    release(init)
     assert process.wait() == 128 + signal.SIGHUP
 
 
@@ -233,15 +235,15 @@ def test_before_the_command_line_is_read(start, number):
 def test_between_fork_and_exec(start, number, mode):
     # The child is held at the door of setsid; with -c, of its second execve, for the
     # second directory of PATH: the signal comes then or shortly before.
-    rules = delay("execve", 1, when=2) if mode else delay("setsid", 1)
+    call, when = ("execve", 2) if mode else ("setsid", "")
     env = {**os.environ, "PATH": f"/no/such/directory:{os.environ['PATH']}"}
     words = [*PYINIT, *mode, "sh", "-c", "sleep 60"]
-    process = start(*strace(*rules), *words, env=env)
-    init = traced(process)
-    child = only_child(init)
+    process = start(*hold(call, when=when, follow=True), *words, env=env)
+    child = only_child(process.pid, PYINIT[0])
     if mode:
         until(lambda: number not in mask(child, "SigBlk"), "it has the command's mask")
-    os.kill(init, number)
+    process.send(number)
+    release(child)
     assert process.wait() == 128 + number
     assert not state(child)
     assert process.stderr == ""
@@ -270,11 +272,11 @@ IGNORE = ["sh", "-c", 'trap "" INT TERM; exec "$@"', "sh"]
     ids=["no handler of a host runs", "an ignored signal stays ignored"],
 )
 def test_between_fork_and_setsid(start, words, numbers, status, said):
-    process = start(*strace(*delay("setsid", 1)), *words)
-    init = traced(process)
-    only_child(init)
+    process = start(*hold("setsid", follow=True), *words)
+    child = only_child(process.pid, HOST[0])
     for number in numbers:
-        os.kill(init, number)
+        process.send(number)
+    release(child)
     assert process.wait() == status
     assert process.stdout == said
 
@@ -282,36 +284,24 @@ def test_between_fork_and_setsid(start, words, numbers, status, said):
 def test_an_interrupt_during_the_first_import(start):
     # Python's own handler is in force until signals are blocked: no traceback of it.
     # It is the file of pyinit's interpreter, and musl opens by open(2).
-    rules = delay("stat,newfstatat,open,openat", 1.5, when=1)
-    trace = strace("-P", ask("signal.__file__"), *rules)
+    path = ["-P", ask("signal.__file__")]
+    trace = hold("stat,newfstatat,open,openat", when=1, follow=True, path=path)
     process = start(*trace, *PYINIT, "sleep", "60")
-    init = traced(process)
 
     def held():
         # strace stops it at every system call, but only at that one for long.
-        return all(state(init) == "t" or time.sleep(0.001) for _ in range(700))
+        return all(
+            state(process.pid) == "t" and not time.sleep(0.001) for _ in range(200)
+        )
 
     until(held, "it looks for the module signal")
-    os.kill(init, signal.SIGINT)
+    process.send(signal.SIGINT)
+    release(process.pid)
     assert process.wait() == 130
     assert process.stderr == ""
 
 
-# --- After its end, and what pyinit says ------------------------------------------------
-
-
-def test_the_group_is_signalled_before_its_leader_is_reaped(start):
-    # Whatever waits for the child is held up at its door: the group's member must
-    # report the SIGTERM while the leader is still a zombie.
-    trace = strace(*delay("waitid", 1, when="3+"))
-    program = ["sh", "-c", '"$@" & read line; exit 7', "sh", *REPORTER, "0"]
-    process = start(*trace, *PYINIT, *program, stdin=-1)
-    process.ready()
-    child = only_child(traced(process))
-    process.let_go()
-    process.expect(15)
-    assert state(child) == "Z"
-    assert process.wait() == 7
+# --- After its end (before it is reaped: test_faults.py), and what pyinit says ------------------------------------------------
 
 
 @pytest.mark.parametrize(

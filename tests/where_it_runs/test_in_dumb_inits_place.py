@@ -1,10 +1,9 @@
 """What differs from dumb-init, and nothing else: the rest is where DUMB_INIT_TOO is."""
 
-import os
 import signal
 
 import pytest
-from support import PYINIT, delay, only_child, strace, tool
+from support import PYINIT, hold, only_child, release, tool
 
 # The words, dumb-init's status, and pyinit's.
 DIFFERENT = {
@@ -27,10 +26,9 @@ def test_another_status(start, name):
 
 def test_dumb_init_loses_a_signal_before_setsid(start):
     # test_signals.py shows that pyinit does not.
-    trace = strace(*delay("setsid", 1))
-    init = [tool("dumb-init"), "sh", "-c", "sleep 0.1"]
-    process = start(*trace, *init)
-    pid = only_child(process.pid, init[0])
-    only_child(pid)
-    os.kill(pid, signal.SIGTERM)
-    assert process.wait() == 0
+    init = [tool("dumb-init"), "sh", "-c", "exit 3"]
+    process = start(*hold("setsid", follow=True), *init)
+    child = only_child(process.pid, init[0])
+    process.send(signal.SIGTERM)
+    release(child)
+    assert process.wait() == 3
