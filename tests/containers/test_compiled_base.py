@@ -7,8 +7,7 @@ line RUN is to leave every module compiled that a start imports, for any user to
 import re
 
 import pytest
-from engines import FULL, run
-from support import ROOT
+from support import FULL, ROOT, run
 
 pytestmark = pytest.mark.skipif(
     not FULL, reason="images are only built where PYINIT_FULL is set"
@@ -34,23 +33,23 @@ def build(containers, text, builder=()):
     return run(*words), image
 
 
+BUILT = {}
+
+
 def good(containers, text, builder=()):
-    """Build an image that has to be built; return its name."""
-    result, image = build(containers, text, builder)
-    assert result.returncode == 0, result.stderr.decode()
-    assert (b"[internal]" in result.stderr) == ("DOCKER_BUILDKIT=1" in builder)
-    return image
-
-
-BARES = {}
+    """Build an image that has to be built; return its name. The same is built once."""
+    key = (containers.name, text, *builder)
+    if key not in BUILT:
+        result, BUILT[key] = build(containers, text, builder)
+        assert result.returncode == 0, result.stderr.decode()
+        assert (b"[internal]" in result.stderr) == ("DOCKER_BUILDKIT=1" in builder)
+    return BUILT[key]
 
 
 @pytest.fixture
 def bare(containers):
-    """The name of the base image without any .pyc file, made once for each engine."""
-    if containers.name not in BARES:
-        BARES[containers.name] = good(containers, BARE.format(base=containers.base))
-    return BARES[containers.name]
+    """The name of the base image without any .pyc file."""
+    return good(containers, BARE.format(base=containers.base))
 
 
 def imported(containers, image, *options):
@@ -104,7 +103,7 @@ def test_a_base_image_of_another_user(containers, bare):
 
 
 def test_read_only(containers, bare):
-    image = good(containers, example(bare))
+    image = good(containers, example(bare), BUILDERS[containers.name][0])
     assert all(compiled(imported(containers, image, "--read-only")))
 
 

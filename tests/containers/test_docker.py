@@ -1,12 +1,11 @@
 """What only Docker has, and what takes it long: with a daemon of the tests' own."""
 
-import shutil
 import signal
 import tarfile
 
 import pytest
-from engines import FULL, INIT, NOT_REAPING, REPORTER, run, terminal, zombies
-from support import PASSED_ON, monotonic, until
+from engines import INIT, NOT_REAPING, REPORTER, terminal, zombies
+from support import FULL, PASSED_ON, tool, until
 
 if not FULL:
     why = "a Docker daemon is only started where PYINIT_FULL is set"
@@ -16,21 +15,6 @@ if not FULL:
 @pytest.fixture(scope="session")
 def engine(docker):
     return docker
-
-
-def test_the_ten_seconds_of_a_stop(containers):
-    """The reader's problem: a server that is PID 1 itself is killed after ten seconds."""
-    server = ["python3", "-m", "http.server"]
-    took = {}
-    for key, options in ("with", []), ("without", ["--entrypoint", ""]):
-        name = containers.start(containers.example, *server, options=options)
-        containers.until_it_serves(name)
-        before = monotonic()
-        containers.good("stop", name)
-        took[key] = monotonic() - before
-        code = containers.inspect(name, ".State.ExitCode")
-        assert code == (143 if key == "with" else 137)
-    assert took["with"] < 10 <= took["without"], took
 
 
 def test_the_kernel_drops_what_a_bare_pid_1_does_not_handle(containers):
@@ -186,13 +170,10 @@ def test_memory_runs_out(containers):
 
 def test_the_daemons_init_in_an_image_without_python(containers, tmp_path):
     """With "init": true in daemon.json that would be every container: it does not start."""
-    busybox = shutil.which("busybox")
-    if not busybox:
-        pytest.skip("busybox is not installed")
     image = containers.new_image()
     path = tmp_path / "image.tar"
     with tarfile.open(path, "w") as tar:
-        tar.add(busybox, "bin/busybox")
+        tar.add(tool("busybox"), "bin/busybox")
         links = {"bin/true": "busybox", "bin/env": "busybox", "usr/bin": "../bin"}
         for name, target in links.items():
             link = tarfile.TarInfo(name)
@@ -204,33 +185,3 @@ def test_the_daemons_init_in_an_image_without_python(containers, tmp_path):
     result = containers.run(image, "true", options=["--init"])
     assert result.returncode == 127
     assert b"python3" in result.stderr
-
-
-@pytest.mark.parametrize("buildkit", ["0", "1"])
-def test_build(containers, tmp_path, buildkit):
-    """With the builder of old and with BuildKit, also the compiled form of the README."""
-    words = ["env", f"DOCKER_BUILDKIT={buildkit}", *containers.words, "build", "-q"]
-    example = containers.new_image()
-    options = [*containers.build_options(), "-t", example]
-    result = run(*words, *options, containers.context)
-    assert result.returncode == 0, result.stderr
-    name = containers.start(example)
-    containers.until_it_serves(name)
-    containers.good("stop", "-t", "60", name)
-    assert containers.inspect(name, ".State.ExitCode") == 143
-    compiled = containers.new_image()
-    (tmp_path / "Dockerfile").write_text(
-        f"FROM {example}\n"
-        "USER 0\n"
-        'RUN ["python3", "-IS", "-m", "compileall", "-b", "-q", "/sbin/pyinit.py"]\n'
-        'ENTRYPOINT ["python3", "-IS", "/sbin/pyinit.pyc", "--"]\n'
-        "USER 65534:65534\n"
-    )
-    options = ["--network", "none", "-t", compiled]
-    result = run(*words, *options, tmp_path)
-    assert result.returncode == 0, result.stderr
-    result = containers.run(
-        compiled, "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; exit 4"
-    )
-    assert result.returncode == 4
-    assert result.stdout.startswith(b"python3 -IS /sbin/pyinit.pyc -- sh -c")

@@ -34,6 +34,7 @@ from support import (
     Process,
     Terminal,
     only_child,
+    run,
     tool,
     until,
 )
@@ -45,14 +46,6 @@ LEFT_OUT = ["usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/*"]
 LEFT_OUT += ["var/lib/apt/lists/*", "dev/*", "proc/*", "sys/*", "run/*"]
 INIT = ["python3", "-IS", "/sbin/pyinit.py"]
 REPORTER = ["python3", "-IS", "/tests/reporter.py"]
-
-
-def run(*words, timeout=120):
-    """Run a command to its end; return its status, stdout and stderr."""
-    words = [os.fspath(word) for word in words]
-    pipe = subprocess.PIPE
-    null = subprocess.DEVNULL
-    return subprocess.run(words, stdin=null, stdout=pipe, stderr=pipe, timeout=timeout)
 
 
 class Engine:

@@ -211,7 +211,7 @@ class Run:
         self.text, self.notes = b"", []
         self.strace = self.command = None
         self.tty = mode.layout in ("leader", "job")
-        self.deadline = time.monotonic() + DEADLINE
+        self.deadline = time.monotonic() + (DEADLINE / 3 if memory else DEADLINE)
 
     # --- What happens around it -----------------------------------------------------
 
