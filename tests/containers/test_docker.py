@@ -17,19 +17,6 @@ def engine(docker):
     return docker
 
 
-def test_the_kernel_drops_what_a_bare_pid_1_does_not_handle(containers):
-    """With pyinit `docker kill -s TERM` ends the sleep that ignores it without."""
-    bare = containers.client(containers.base, "sh", "-c", "echo up; exec sleep 1000")
-    command = ["sh", "-c", "echo up; exec sleep 1000"]
-    words = [containers.base, *INIT, "--", *command]
-    init = containers.client(*words, options=containers.mount)
-    for client in (bare, init):
-        client.expect("up")
-        containers.good("kill", "-s", "TERM", client.name)
-    assert init.wait() == 143
-    assert containers.inspect(bare.name, ".State.Running")
-
-
 def test_kill_with_every_signal(containers):
     """By its number, and by its name where it has one; the client's proxy too."""
     words = [containers.base, *INIT, "-r", "TSTP:0", "--", *REPORTER]
@@ -101,23 +88,6 @@ def test_a_resize_of_the_clients_terminal(containers):
     assert screen.process.status() == 0
 
 
-def test_detach_keys_of_ones_own(containers):
-    options = ["-it", "--detach-keys", "ctrl-x,d", *containers.mount]
-    words = [containers.base, *INIT, "--", "cat"]
-    screen = containers.client(*words, options=options, start=terminal)
-    screen.type("hello\n")
-    screen.expect("hello\n", "hello\n")
-    screen.type("\x18d")
-    assert screen.process.status() == 0
-    assert containers.inspect(screen.name, ".State.Running")
-    again = containers.attached("attach", screen.name, start=terminal)
-    again.type("once more\n")
-    again.expect("once more\n", "once more\n")
-    again.type("\x04")
-    assert again.process.status() == 0
-    assert containers.exit_code(screen.name) == 0
-
-
 def test_exec_at_a_terminal(containers):
     """A shell by exec is no child of pyinit's; its orphans are."""
     words = [containers.base, *INIT, "--", *REPORTER, "9"]
@@ -131,31 +101,6 @@ def test_exec_at_a_terminal(containers):
     assert screen.process.status() == 3
     client.expect(10)  # an orphan has sent it, and ended
     until(lambda: not zombies(containers, client.name), "it is reaped")
-
-
-@pytest.mark.parametrize("policy", ["on-failure", "always", "unless-stopped"])
-def test_a_stop_is_no_crash(containers, policy):
-    """Whatever the status is, and with a status that -e makes 0."""
-    for code in ([], ["-e", "143"]):
-        command = ["sh", "-c", "echo up; exec sleep 1000"]
-        words = [containers.base, *INIT, *code, "--", *command]
-        options = ["--restart", policy, *containers.mount]
-        name = containers.start(*words, options=options)
-        until(lambda name=name: containers.log(name) == "up\n", "up")
-        containers.good("stop", "-t", "60", name)
-        assert containers.inspect(name, ".State.Status") == "exited"
-        assert containers.inspect(name, ".RestartCount") == 0
-        assert containers.inspect(name, ".State.ExitCode") == (0 if code else 143)
-
-
-def test_restart(containers):
-    words = [containers.base, *INIT, "--", "sh", "-c", "echo up; exec sleep 1000"]
-    name = containers.start(*words, options=containers.mount)
-    until(lambda: containers.log(name) == "up\n", "up")
-    containers.good("restart", "-t", "60", name)
-    until(lambda: containers.log(name) == "up\nup\n", "up again")
-    containers.good("stop", "-t", "60", name)
-    assert containers.inspect(name, ".State.ExitCode") == 143
 
 
 def test_memory_runs_out(containers):
