@@ -360,9 +360,18 @@ def strace(*rules, follow=True, log="/dev/null"):
 
 
 def release(pid):
-    """Let go at once what hold() holds up: without strace it goes on."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    os.kill(int(field(status, "TracerPid")), signal.SIGKILL)
+    """Let go at once what hold() holds up, by a process of it: without strace it goes on."""
+    with contextlib.suppress(OSError):  # it has ended
+        tracer = int(field(Path(f"/proc/{pid}/status").read_text(), "TracerPid"))
+        if tracer:
+            os.kill(tracer, signal.SIGKILL)
+
+
+def has_come(pid, number):
+    """Tell whether a signal waits in a process, or has ended it."""
+    with contextlib.suppress(OSError):
+        return state(pid) == "Z" or number in mask(pid, "ShdPnd")
+    return True
 
 
 def all_blocked(pid):

@@ -19,6 +19,7 @@ from support import (
     ask,
     calls_before_pyinit,
     children,
+    has_come,
     hold,
     hosted,
     mask,
@@ -244,7 +245,8 @@ def test_between_fork_and_exec(start, number, mode):
     if mode:
         until(lambda: number not in mask(child, "SigBlk"), "it has the command's mask")
     process.send(number)
-    release(child)
+    until(lambda: has_come(child, number), "the child has it")
+    release(process.pid)
     assert process.wait() == 128 + number
     assert not state(child)
     assert process.stderr == ""
@@ -277,7 +279,8 @@ def test_between_fork_and_setsid(start, words, numbers, status, said):
     child = only_child(process.pid, HOST[0])
     for number in numbers:
         process.send(number)
-    release(child)
+        until(lambda number=number: has_come(child, number), "the child has it")
+    release(process.pid)
     assert process.wait() == status
     assert process.stdout == said
 

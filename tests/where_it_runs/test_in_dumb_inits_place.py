@@ -3,7 +3,16 @@
 import signal
 
 import pytest
-from support import PYINIT, hold, only_child, release, tool
+from support import (
+    PYINIT,
+    has_come,
+    hold,
+    only_child,
+    release,
+    tool,
+    until,
+    until_state,
+)
 
 # The words, dumb-init's status, and pyinit's.
 DIFFERENT = {
@@ -28,7 +37,9 @@ def test_dumb_init_loses_a_signal_before_setsid(start):
     # test_signals.py shows that pyinit does not.
     init = [tool("dumb-init"), "sh", "-c", "exit 3"]
     process = start(*hold("setsid", follow=True), *init)
-    child = only_child(process.pid, init[0])
+    only_child(process.pid, init[0])
     process.send(signal.SIGTERM)
-    release(child)
+    until(lambda: not has_come(process.pid, signal.SIGTERM), "it has taken it")
+    until_state(process.pid, "S")  # and waits for the next
+    release(process.pid)
     assert process.wait() == 3
