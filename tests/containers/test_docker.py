@@ -19,9 +19,7 @@ def engine(docker):
 
 def test_kill_with_every_signal(containers):
     """By its number, and by its name where it has one; the client's proxy too."""
-    words = [containers.base, *INIT, "-r", "TSTP:0", "--", *REPORTER]
-    client = containers.client(*words, options=containers.mount)
-    assert client.line().startswith("ready")
+    client = containers.reporter("-r", "TSTP:0")
     # Stop signals stop pyinit itself, in a container too: they have tests of their own.
     stops = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
     for number in PASSED_ON:
@@ -78,9 +76,8 @@ def test_a_resize_of_the_clients_terminal(containers):
         "signal.signal(signal.SIGWINCH, resized)\n"
         "input('up\\n')"
     )
-    words = [containers.base, *INIT, "--", "python3", "-c", program]
-    options = ["-it", *containers.mount]
-    screen = containers.client(*words, options=options, start=terminal)
+    words = ["--", "python3", "-c", program]
+    screen = containers.pyinit(*words, options=["-it"], start=terminal)
     screen.expect("up\n")
     screen.resize(31, 97)
     screen.expect("^97 31\n")
@@ -90,9 +87,7 @@ def test_a_resize_of_the_clients_terminal(containers):
 
 def test_exec_at_a_terminal(containers):
     """A shell by exec is no child of pyinit's; its orphans are."""
-    words = [containers.base, *INIT, "--", *REPORTER, "9"]
-    client = containers.client(*words, options=containers.mount)
-    assert client.line().startswith("ready")
+    client = containers.reporter()
     words = ["exec", "-it", client.name, "sh", "-c"]
     words.append("trap '' HUP; (sleep 0.3; kill -USR1 1) & echo up; read line; exit 3")
     screen = containers.attached(*words, start=terminal)

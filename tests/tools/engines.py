@@ -109,6 +109,22 @@ class Engine:
         client.name = name
         return client
 
+    def pyinit(self, *words, options=(), start=Process):
+        """Start pyinit with these words in a container; return the client."""
+        options = [*self.mount, *options]
+        return self.client(self.base, *INIT, *words, options=options, start=start)
+
+    def reporter(self, *words, options=()):
+        """The same, with the reporter as the command; return the client when it is ready."""
+        client = self.pyinit(*words, "--", *REPORTER, "9", options=options)
+        client.ready()
+        return client
+
+    def stopped(self, name, status=143):
+        """Stop a container, and see its status. (137: the minute has been used up.)"""
+        self.good("stop", "-t", "60", name)
+        assert self.inspect(name, ".State.ExitCode") == status
+
     def attached(self, *words, start=Process):
         """Start a command of the engine that goes on, with Process or Terminal."""
         client = start([*self.words, *words])
