@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 
 import pytest
 from engines import containers, docker, engine, podman  # noqa: F401, fixtures
@@ -23,6 +24,10 @@ from support import (
 
 
 def pytest_configure():
+    # A script ignores them for what it starts in the background, and so would we for all.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # su without "-" leaves a user root's PATH. Of what is found nowhere, execvp(3) then says
     # "Permission denied", if it may not search a directory, and so does pyinit.
     path = os.environ.get("PATH", os.defpath).split(":")
