@@ -16,6 +16,7 @@ from support import (
     STARTED,
     Process,
     Terminal,
+    clean,
     namespace,
     only_child,
     public_directory,
@@ -61,8 +62,7 @@ def start():
         return started[-1]
 
     yield start
-    for process in started:
-        process.clean()
+    clean(started)
 
 
 @pytest.fixture

@@ -220,15 +220,21 @@ class Process:
         return self.err.decode(errors="surrogateescape")
 
     def clean(self):
-        """Kill everything that carries this run's marker in its environment."""
+        clean([self])
+
+
+def clean(processes):
+    """Kill everything that carries these runs' markers in its environment."""
+    for process in processes:
         with contextlib.suppress(ProcessLookupError):
-            if self.popen.poll() is None:
-                self.popen.send_signal(signal.SIGCONT)
-        while [pid for pid in marked(self.run) if kill(pid)]:
-            pass
+            if process.popen.poll() is None:
+                process.popen.send_signal(signal.SIGCONT)
+    while [pid for pid in marked(*[one.run for one in processes]) if kill(pid)]:
+        pass
+    for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.popen.wait(5)
-        for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            process.popen.wait(5)
+        for stream in (process.popen.stdin, process.popen.stdout, process.popen.stderr):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
@@ -245,15 +251,14 @@ def kill(pid):
     return False
 
 
-def marked(run):
-    """Return the pids of the processes that have a run's marker."""
-    found = []
-    wanted = f"{MARKER}={run}".encode()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if wanted in Path("/proc", name, "environ").read_bytes():
-                    found.append(int(name))
+def marked(*runs):
+    """Return the pids of the processes that have a marker of one of these runs."""
+    found, marker = [], f"{MARKER}=".encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            _, is_marked, rest = file.read().rpartition(marker)
+            if is_marked and rest[:36].decode() in runs:
+                found.append(int(pid))
     return found
 
 
