@@ -278,7 +278,7 @@ def test_nothing_is_left_once_the_command_runs(name, limit):
 
 
 NO_MEMORY = [("default", who) for who in ("before", "pyinit", "child")]
-NO_MEMORY += [("terminal, PID 1", who) for who in ("before", "pyinit", "child")]
+NO_MEMORY += [("terminal, PID 1", who) for who in ("pyinit", "child")]
 NO_MEMORY += [("--grace", "pyinit"), ("-v", "pyinit")]
 
 
