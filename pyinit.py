@@ -56,6 +56,11 @@ def attempt(call: object, *arguments: object) -> "OSError | None":
     return None
 
 
+def exists(whom: int) -> bool:
+    """Tell whether there is a process N or a group -N, or for -1 anybody: kill(2)."""
+    return not isinstance(attempt(os.kill, whom, 0), ProcessLookupError)
+
+
 def foreground() -> "int | None":
     """Return the terminal's foreground group; None if stdin is not our terminal.
 
@@ -75,6 +80,11 @@ def say(text: str) -> None:
     line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
         signal.sigtimedwait([SIGPIPE, signal.SIGXFSZ], 0)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says; if it says nothing, MemoryError() and the like."""
+    return getattr(error, "strerror", None) or repr(error)
 
 
 def as_text(data: bytes) -> str:
@@ -229,11 +239,10 @@ def as_given(
     Python decodes words as the C library does and encodes them by tables of its own: in
     EUC-JP, Big5 and others that makes other bytes. Those of proc(5) are as they were.
     """
-    is_ours = argv is None and __name__ == "__main__"
-    if is_ours and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
-        words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
-        return words[: -len(command)], words[-len(command) :]
-    return [], [os.fsencode(word) for word in command]
+    words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
+    if argv is not None or __name__ != "__main__" or len(words) <= len(command):
+        words = [os.fsencode(word) for word in command]  # a caller's, or there is no /proc
+    return words[: -len(command)], words[-len(command) :]
 
 
 def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
@@ -245,11 +254,12 @@ def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
     if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
         return False
-    before = before or [os.fsencode(globals().get("__file__", ""))]  # (no /proc)
-    # From the end on. What env(1) has found in PATH has a directory only in ours.
-    pairs = zip(reversed(line[2:].split()), reversed(before))
-    env = (b"/usr/bin/env", b"-S")
-    return all(word in (our, *env) or our.endswith(b"/" + word) for word, our in pairs)
+    # Its words are the last of those before the script in our own command line. (That
+    # begins as the line, or later: at what env(1) has run, found in PATH, or at python3.)
+    words = b" ".join(line[2:].split())
+    found = words.replace(b"/usr/bin/env ", b"/").replace(b"/-S ", b"/")
+    ours = b" ".join(before) or os.fsencode(globals().get("__file__", "?"))
+    return words.endswith(ours) or (b"/" + ours).endswith((words, found))
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -267,12 +277,10 @@ def read_file(path: "str | bytes", length: int = -1) -> bytes:
 def become(command: "list[bytes]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     name = command[0]
-    files = [name]
-    if name and b"/" not in name:
-        path = os.environb.get(b"PATH", os.fsencode(os.defpath))
-        files = [b"%s/%s" % (place or b".", name) for place in path.split(b":")]
-    failures = []
-    for file in files if name else []:
+    path = os.environb.get(b"PATH", os.fsencode(os.defpath))
+    places = [b""] if b"/" in name else [place or b"." for place in path.split(b":")]
+    failure: "OSError | None" = None
+    for file in [os.path.join(place, name) for place in places if name]:
         try:
             os.execv(file, command)
         except OSError as error:
@@ -280,18 +288,21 @@ def become(command: "list[bytes]") -> None:
             if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
                 # A text. (What has a NUL there is a program for another machine.)
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
-            if error.errno == ENOENT and head:
-                # It is there. What is not is its interpreter, "/bin/sh\r", say, or its
-                # loader: a program's first path, here of another C library.
-                paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-                what = b"".join(paths[:1])
-                what = what[max(what.find(b"/"), 0) :]
-                if head[:2] == b"#!":
-                    what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
-                error.strerror = f"interpreter {as_text(what)}: {error.strerror}"
+            if error.errno == ENOENT and head:  # it is there
+                error.strerror = f"interpreter {interpreter(head)}: {error.strerror}"
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
-                failures.append(error)
-    raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
+                failure = failure or error
+    raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
+
+
+def interpreter(head: bytes) -> str:
+    """Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
+    if head[:2] == b"#!":
+        what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
+    else:  # a program: its first path, most often that of another C library
+        paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+        what = b"".join(paths[:1])
+    return as_text(what)
 
 
 def undo_locale_coercion() -> None:
@@ -416,7 +427,7 @@ class Init:
             signal.pthread_sigmask(SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
             if isinstance(error, FileNotFoundError):
                 status = 127
-            say(f"{what}: {getattr(error, 'strerror', None) or repr(error)}")
+            say(f"{what}: {reason(error)}")
         finally:
             os._exit(status)  # even say() has failed; never let a second pyinit run on
 
@@ -665,7 +676,7 @@ def main(argv: "list[str] | None" = None) -> int:
         init = Init(read_command_line(argv))
         init.start(mask)
     except Exception as error:
-        say(f"cannot start: {getattr(error, 'strerror', None) or repr(error)}")
+        say(f"cannot start: {reason(error)}")
         return 125
     failure, said = None, ""
     while True:
