@@ -4,10 +4,10 @@
 
 The kernel treats PID 1, the first process of a container, as no other process:
 - It drops signals that PID 1 has no handler for. So we block all signals before all
-  else: blocked, they wait, and Init.run takes them one by one. No handler ever runs.
+  else: blocked, they wait, and pass_on() takes them one by one. No handler ever runs.
 - It makes orphans children of PID 1. A dead child stays in the process table, a zombie,
-  until its parent asks for its exit status: Init.reap.
-- It kills all other processes when PID 1 exits. So Init.leave sends SIGTERM before.
+  until its parent asks for its exit status: reap().
+- It kills all other processes when PID 1 exits. bid_farewell() sends SIGTERM before.
 
 The file is in the order of events: block, read the command line, start the command,
 pass signals on and reap, stop and resume, leave. Until the command is started anything
@@ -42,6 +42,7 @@ ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
+FOREVER = float("inf")  # the grace that --wait gives, in seconds
 LOOK = 0.02  # seconds from one look for those who are left to the next
 ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
 
@@ -54,6 +55,11 @@ def attempt(call: object, *arguments: object) -> "OSError | None":
     except OSError as error:
         return error
     return None
+
+
+def exists(whom: int) -> bool:
+    """Tell whether there is a process N or a group -N, or for -1 anybody: kill(2)."""
+    return not isinstance(attempt(os.kill, whom, 0), ProcessLookupError)
 
 
 def foreground() -> "int | None":
@@ -75,6 +81,11 @@ def say(text: str) -> None:
     line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
         signal.sigtimedwait([SIGPIPE, signal.SIGXFSZ], 0)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says; if it says nothing, MemoryError() and the like."""
+    return getattr(error, "strerror", None) or repr(error)
 
 
 def as_text(data: bytes) -> str:
@@ -185,7 +196,9 @@ def make_parser() -> Parser:
     )
     either.add_argument(
         "--wait",
-        action="store_true",
+        action="store_const",
+        dest="grace",
+        const=FOREVER,
         help="wait for all that the command leaves; no SIGKILL, SIGTERM only if one has"
         " come",
     )
@@ -229,27 +242,27 @@ def as_given(
     Python decodes words as the C library does and encodes them by tables of its own: in
     EUC-JP, Big5 and others that makes other bytes. Those of proc(5) are as they were.
     """
-    is_ours = argv is None and __name__ == "__main__"
-    if is_ours and read_file("/proc/self/stat").startswith(b"%d " % os.getpid()):
-        words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
-        return words[: -len(command)], words[-len(command) :]
-    return [], [os.fsencode(word) for word in command]
+    words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
+    if argv is not None or __name__ != "__main__" or len(words) <= len(command):
+        words = [os.fsencode(word) for word in command]
+    return words[: -len(command)], words[-len(command) :]
 
 
 def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     """Tell whether a script's first line is what has started us, and so would again.
 
     Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
-    the kernel has added the script to it. To run that once more would never end.
+    the kernel has added the script to it. To run that once more would never end. Of our
+    own command line the words before the script are the last of the line's, or (where
+    the line has only the name of this file) end in them.
     """
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
     if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
         return False
-    before = before or [os.fsencode(globals().get("__file__", ""))]  # (no /proc)
-    # From the end on. What env(1) has found in PATH has a directory only in ours.
-    pairs = zip(reversed(line[2:].split()), reversed(before))
-    env = (b"/usr/bin/env", b"-S")
-    return all(word in (our, *env) or our.endswith(b"/" + word) for word, our in pairs)
+    words = b" ".join(line[2:].split())
+    found = words.replace(b"/usr/bin/env ", b"/").replace(b"/-S ", b"/")  # in PATH
+    ours = b" ".join(before) or os.fsencode(globals().get("__file__", "?"))
+    return words.endswith(ours) or (b"/" + ours).endswith((words, found))
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -267,12 +280,10 @@ def read_file(path: "str | bytes", length: int = -1) -> bytes:
 def become(command: "list[bytes]") -> None:
     """Become the command, found as execvp(3) finds it; OSError if that fails."""
     name = command[0]
-    files = [name]
-    if name and b"/" not in name:
-        path = os.environb.get(b"PATH", os.fsencode(os.defpath))
-        files = [b"%s/%s" % (place or b".", name) for place in path.split(b":")]
-    failures = []
-    for file in files if name else []:
+    path = os.environb.get(b"PATH", os.fsencode(os.defpath))
+    places = [b""] if b"/" in name else [place or b"." for place in path.split(b":")]
+    failure: "OSError | None" = None
+    for file in [os.path.join(place, name) for place in places if name]:
         try:
             os.execv(file, command)
         except OSError as error:
@@ -280,18 +291,21 @@ def become(command: "list[bytes]") -> None:
             if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
                 # A text. (What has a NUL there is a program for another machine.)
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
-            if error.errno == ENOENT and head:
-                # It is there. What is not is its interpreter, "/bin/sh\r", say, or its
-                # loader: a program's first path, here of another C library.
-                paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-                what = b"".join(paths[:1])
-                what = what[max(what.find(b"/"), 0) :]
-                if head[:2] == b"#!":
-                    what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
-                error.strerror = f"interpreter {as_text(what)}: {error.strerror}"
+            if error.errno == ENOENT and head:  # it is there
+                error.strerror = f"interpreter {interpreter(head)}: {error.strerror}"
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
-                failures.append(error)
-    raise (failures or [FileNotFoundError(ENOENT, os.strerror(ENOENT))])[0]
+                failure = failure or error
+    raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
+
+
+def interpreter(head: bytes) -> str:
+    """Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
+    if head[:2] == b"#!":
+        what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
+    else:  # a program: its first path, most often that of another C library
+        paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+        what = b"".join(paths[:1])
+    return as_text(what)
 
 
 def undo_locale_coercion() -> None:
@@ -366,12 +380,12 @@ class Init:
         self.forward_as.update(options.rewrite)  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
-        self.whom = ""  # the same, in words
-        self.is_settled = False  # where we wait for the child's end
-        self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
         self.stopped_by = 0  # the stop signal that we last sent the child, or followed
+        self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
-        self.deadline: "float | None" = None  # of the grace, once the farewell is sent
+        self.status = 0  # what we exit with
+        self.dies_of = 0  # the signal that has ended the child, 0: it has exited
+        self.deadline = 0.0  # of the grace
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command with that signal mask; or Exception."""
@@ -385,13 +399,12 @@ class Init:
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*ours, *handled, SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, SIG_DFL)
+        signal.sigtimedwait([], 0)  # refused for good, it fails here, and not later
         self.reap()  # zombies from before exec(2) (PyPy, without waitid, fails here)
         self.child = os.fork()
         if self.child == 0:
             self.be_child(mask, ignored)
-        self.target, self.whom = -self.child, f"group {self.child}"
-        if self.mode == SINGLE:
-            self.target, self.whom = self.child, f"{self.child}"
+        self.target = self.child if self.mode == SINGLE else -self.child
 
     def be_child(self, mask: "set[int | signal.Signals]", ignored: "set[int]") -> None:
         """Become the command; or say why not, and exit. We are in the child here."""
@@ -416,23 +429,24 @@ class Init:
             signal.pthread_sigmask(SIG_BLOCK, SIGNALS)  # a SIGPIPE would kill us
             if isinstance(error, FileNotFoundError):
                 status = 127
-            say(f"{what}: {getattr(error, 'strerror', None) or repr(error)}")
+            say(f"{what}: {reason(error)}")
         finally:
             os._exit(status)  # even say() has failed; never let a second pyinit run on
 
     # === Pass signals on, and reap ====================================================
-    def run(self) -> int:
-        """Pass signals on and reap until all is over; return the exit status."""
-        if not self.is_settled:
-            attempt(os.chdir, "/")  # so we keep no file system busy
-            close_inherited()  # so we keep no pipe open that the command closes
-            whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
-            self.log(f"{self.child} runs {self.name}; orphans are {whose}")
-            self.is_settled = True
-        self.reap()  # if main() calls us again after an error, a SIGCHLD can be lost
+    def settle(self) -> None:
+        """Let go of what only the command needs."""
+        attempt(os.chdir, "/")  # so we keep no file system busy
+        close_inherited()  # so we keep no pipe open that the command closes
+        whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
+        self.log(f"{self.child} runs {self.name}; orphans are {whose}")
+
+    def pass_on(self) -> None:
+        """Pass signals on and reap, until the child has died."""
+        if self.death is None:
+            self.reap()  # if we are here again after an error, a SIGCHLD can be lost
         while self.death is None:
             self.handle(signal.sigwaitinfo(SIGNALS))
-        return self.leave(self.death)
 
     def handle(self, info: "signal.struct_siginfo") -> None:
         """Do what one signal asks for: that is decided here, and nowhere else."""
@@ -452,7 +466,8 @@ class Init:
                 # (Also if -r makes another signal of it: so does dumb-init.) By SIGTSTP
                 # as the terminal would, or by SIGSTOP as a process would.
                 how = SIGTSTP if by_kernel else SIGSTOP
-                self.stop_us(os.getpid(), how, by_kernel)
+                if not self.stop_us(os.getpid(), how) and by_kernel:
+                    self.resume("nobody else could resume it")
 
     def shares_keys(self) -> bool:
         """Tell whether the terminal's keys reach the child, too: it is in our group."""
@@ -467,7 +482,9 @@ class Init:
             # The child was just forked and has not called setpgid or setsid: a race.
             error = attempt(os.kill, self.child, number)
         if self.options.verbose:
-            text = f"sent {name_of(number)} to {self.whom}" if number else "dropped"
+            whom = {EVERYBODY: "everybody", self.child: f"{self.child}"}
+            name = whom.get(self.target, f"group {self.child}")
+            text = f"sent {name_of(number)} to {name}" if number else "dropped"
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
         if number in STOPS:
@@ -484,36 +501,41 @@ class Init:
         """Reap dead children, only note the command's death; tell if any is left."""
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
-                # WNOWAIT: only look. leave() is to signal the command's group first: a
+                # WNOWAIT: only look. bid_farewell() is to signal its group first: a
                 # reaped pid, and with it the number of its group, can become another's.
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return False
             if dead is None:
                 return True  # none of them is dead
-            if dead.si_pid == self.child and self.deadline is None:
+            if dead.si_pid == self.child and self.death is None:
                 self.death = dead
                 return True  # waitid(2) would name it again and again
             os.waitid(os.P_PID, dead.si_pid, os.WEXITED)
             self.log(f"reaped {dead.si_pid}")
 
     # === Stop and resume, as a terminal and its shell do ==============================
-    # A shell sees us alone. So when the command stops, we stop; when the shell's fg or
-    # bg resumes us, by a SIGCONT, we resume the command. A Ctrl-Z in JOB:
+    # A shell sees us alone. So when the child stops, we stop; when the shell's fg or bg
+    # resumes us, by a SIGCONT, we resume the child. A Ctrl-Z in JOB:
     # 1. The terminal stops the child; SIGCHLD comes. handle(), follow_stop().
     # 2. stop_us() takes the terminal back and stops our group, by SIGTSTP: the shell
     #    says "Stopped" and shows its prompt.
-    # 3. fg gives our group the terminal and sends us SIGCONT. Signals are taken lowest
-    #    number first, so SIGCHLD before SIGCONT; then resume().
-    # 4. resume() gives the child the terminal and sends it SIGCONT.
-    # SIGTSTP stops neither PID 1 nor a group that has no shell. There, nobody else can
-    # resume the child, so we do at once: nothing comes of the Ctrl-Z. But who sends us
-    # a stop signal can send SIGCONT, too: handle() passes it on, stops us by SIGSTOP,
-    # and nothing is undone. (A child's own SIGSTOP is: nano and mutt answer Ctrl-Z so.)
-    # The child is given the terminal if it is ours, never if a shell can be reading it.
-    # What is stopped is resumed by a SIGCONT, whatever -r makes of that.
+    # 3. fg gives our group the terminal and sends us SIGCONT: resume() gives the child
+    #    the terminal and sends it SIGCONT, whatever -r makes of that.
+    #
+    # The child was stopped by      We do                        If we do not stop of it
+    # ----------------------------  ---------------------------  -----------------------
+    # Ctrl-Z, or itself: nano and   stop                         resume it: nobody else
+    # mutt answer Ctrl-Z so                                      could
+    # a signal that we have passed  stop                         leave it stopped: who
+    # on from a process                                          sent it can resume it
+    # SIGTTIN or SIGTTOU: it needs  give it the terminal, if no  leave it stopped
+    # the terminal                  shell needs that; else stop
+    #
+    # We stop by SIGTSTP, which stops neither PID 1 nor a group without a shell: then
+    # nobody is there to see us stopped, and nobody to resume us.
     def follow_stop(self) -> None:
-        """Stop if the child has, or give it the terminal if it waits for that."""
+        """Do what that table says, if the child has stopped since we last asked."""
         if self.mode == SESSION:
             return
         changes = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
@@ -523,59 +545,52 @@ class Init:
             return  # it is dead
         if news is None:
             return
+        by = news.si_status
         if news.si_code == os.CLD_CONTINUED:
             self.stopped_by = 0
             if self.mode == SINGLE:
                 # A shell's fg has resumed our group, so the child as well. Drop our
                 # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
                 signal.sigtimedwait([SIGCONT], 0)
-            return
-        by = news.si_status
-        # (A stop that we passed on and that the child has handled stopped nothing: if
-        # it stops by another one now, that is not ours.)
-        sent_by_us = by == self.stopped_by
-        if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
-            return  # a process has stopped it, and there is no shell to see that
-        self.stopped_by = by
-        if SIGCONT in signal.sigpending():
-            return  # we have been resumed: handle() takes that next, and resumes it
-        waits = by in (SIGTTIN, SIGTTOU)  # for the terminal
-        if self.mode == SINGLE or not waits or not self.give_terminal():
-            self.stop_us(self.us, SIGTSTP, undo=not waits and not sent_by_us)
+        elif self.mode == SINGLE and by == SIGSTOP and foreground() is None:
+            pass  # a process has stopped it, and there is no shell to see that
+        else:
+            # (If it has handled the stop that we sent, this one has another number.)
+            sent_by_us, self.stopped_by = by == self.stopped_by, by
+            waits = by in (SIGTTIN, SIGTTOU)
+            if waits and self.mode == JOB and self.give_terminal():
+                return
+            if not self.stop_us(self.us, SIGTSTP) and not (waits or sent_by_us):
+                self.resume("nobody else could resume it")
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
         owner = foreground()
         if not owner:
             return False
-        is_free = isinstance(attempt(os.kill, -owner, 0), ProcessLookupError)  # ended
-        if not is_free and owner != self.group and os.getsid(0) != os.getpid():
-            return False
-        if attempt(os.tcsetpgrp, 0, self.child):
+        has_shell = owner != self.group and os.getsid(0) != os.getpid()
+        if (has_shell and exists(-owner)) or attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
         return True
 
-    def stop_us(self, whom: int, how: int, undo: bool) -> None:
-        """Stop us or OUR_GROUP; return when resumed, or if that cannot stop us."""
+    def stop_us(self, whom: int, how: int) -> bool:
+        """Stop us or OUR_GROUP; return when resumed, or False if nothing stops us."""
         if SIGCONT in signal.sigpending():
-            return  # we are resumed already, and a stop signal would discard that
+            return True  # already, and a stop signal would discard that SIGCONT
         self.pass_terminal(self.group)
         attempt(os.kill, whom, how)
         signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP])  # here it stops us
         signal.pthread_sigmask(SIG_BLOCK, [SIGTSTP])
         # What has resumed us is still pending, for handle(): a SIGCONT, or a SIGTSTP
         # that came later and discarded the SIGCONT. (Group 0 has its shell outside.)
-        resumed = signal.sigpending() & {SIGCONT, SIGTSTP}
-        if undo and not resumed and self.group:
-            self.resume("nobody else could resume it")
+        return not self.group or bool(signal.sigpending() & {SIGCONT, SIGTSTP})
 
-    def resume(self, why: str = "") -> None:
+    def resume(self, why: "str | int" = SIGCONT) -> None:
         """Resume the child; give it the terminal if our group is in the foreground."""
         self.pass_terminal(self.child)
         # (-r changes what is passed on, not how a stop ends.)
-        sent = SIGCONT if self.stopped_by else self.forward_as[SIGCONT]
-        self.send(sent, why or SIGCONT)
+        self.send(SIGCONT if self.stopped_by else self.forward_as[SIGCONT], why)
 
     def pass_terminal(self, group: int) -> None:
         """In JOB, make the child's group or ours the foreground one, if either is."""
@@ -583,69 +598,70 @@ class Init:
             attempt(os.tcsetpgrp, 0, group)  # (its SIGTTOU, blocked, does not stop us)
 
     # === Leave ========================================================================
-    def leave(self, death: "os.waitid_result") -> int:
-        """Send those left a SIGTERM, wait for them; return the exit status."""
-        status, how = death.si_status, f"exited with {death.si_status}"
-        if death.si_code != os.CLD_EXITED:
-            status += 128
-            how = f"was ended by {name_of(death.si_status)}, status {status}"
-        waits = self.options.grace or self.options.wait
-        is_at_terminal = foreground() in (self.child, self.group)
-        if self.deadline is None:  # (else main() calls us again, after an error)
-            deadline = now() + self.options.grace
-            self.pass_terminal(self.group)
-            self.mode = SESSION  # those left do not have our terminal: all is passed on
-            if waits and os.getpid() == 1:
-                self.target, self.whom = EVERYBODY, "everybody"
-            if self.target != self.child and (self.is_ending or not self.options.wait):
-                self.send(self.forward_as[SIGTERM], "farewell")
-            self.deadline = deadline
-            self.log(f"{self.child} {how}")
-        attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
-        if waits and self.target != self.child:  # (in SINGLE it was the child alone)
-            self.wait_for_others(self.deadline)
-        if status in self.options.expect:
-            return 0
-        if death.si_code != os.CLD_EXITED and status == 128 + 2 and is_at_terminal:
-            # A script's shell ends its loop if SIGINT has reached it, and has ended us.
-            # (So it does if a process has sent the child SIGINT: that cannot be told
-            # from a Ctrl-C. PID 1 does not end of it.)
-            attempt(os.kill, self.us, SIGINT)
-            signal.pthread_sigmask(SIG_UNBLOCK, [SIGINT])
-        return status
+    def bid_farewell(self) -> None:
+        """Send those left a SIGTERM: the dead child still holds its group's number."""
+        self.deadline = now() + self.options.grace
+        self.pass_terminal(self.group)
+        self.mode = SESSION  # those left do not have our terminal: all is passed on
+        if self.options.grace and os.getpid() == 1:
+            self.target = EVERYBODY
+        waits = self.options.grace == FOREVER and not self.is_ending
+        if self.target != self.child and not waits:
+            # (This comes last: after an error all of this is done again.)
+            self.send(self.forward_as[SIGTERM], "farewell")
 
-    def wait_for_others(self, deadline: float) -> None:
-        """Go on as in run() while the target exists; after the grace kill it."""
-        looks = 0
-        while True:
+    def reap_child(self) -> None:
+        """Reap the child at last; find our status in how it has died."""
+        assert self.death is not None  # for mypy
+        attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
+        status, how = self.death.si_status, f"exited with {self.death.si_status}"
+        if self.death.si_code != os.CLD_EXITED:
+            status, self.dies_of = status + 128, status
+            how = f"was ended by {name_of(self.dies_of)}, status {status}"
+        self.log(f"{self.child} {how}")
+        if status in self.options.expect:
+            status = self.dies_of = 0
+        self.status = status
+
+    def wait_for_others(self) -> None:
+        """Go on as before while others exist; when the grace is over, kill them."""
+        looks, grace = 0, self.options.grace
+        while grace:
             # Asked first: then we kill only whom we have just seen, even if we were
             # stopped in between. (The clock of times(2) can stand still, if refused.)
-            is_late = now() >= deadline or looks * LOOK >= self.options.grace
+            is_late = now() >= self.deadline or looks * LOOK >= grace
             has_child = self.reap()
             if not self.others_exist():
                 return
-            if self.options.wait and has_child and self.target == EVERYBODY:
-                self.handle(signal.sigwaitinfo(SIGNALS))  # the next death's, at last
-            elif is_late and not self.options.wait:
+            if is_late:
                 self.send(SIGKILL, "grace is over")
                 return
+            info = signal.sigtimedwait(SIGNALS, 0)
+            if info is None and grace == FOREVER and has_child and os.getpid() == 1:
+                info = signal.sigwaitinfo(SIGNALS)  # the next death's, at last
+            if info is not None:
+                self.handle(info)
             else:
-                info = signal.sigtimedwait(SIGNALS, 0)
-                if info is not None:
-                    self.handle(info)
-                else:
-                    # No SIGCHLD tells of those who are not our children.
-                    signal.sigtimedwait([], LOOK)  # that is: sleep
-                    looks += 1
+                # No SIGCHLD tells of those who are not our children.
+                signal.sigtimedwait([], LOOK)  # that is: sleep
+                looks += 1
+
+    def die_of_ctrl_c(self) -> None:
+        """Die of SIGINT if the child has, at a terminal: so a script's loop ends, too.
+
+        (A process's SIGINT does it as well: that cannot be told from a Ctrl-C. PID 1
+        does not die of it.)
+        """
+        if self.dies_of == SIGINT and foreground() == self.group:
+            attempt(os.kill, self.us, SIGINT)
+            signal.pthread_sigmask(SIG_UNBLOCK, [SIGINT])
 
     def others_exist(self) -> bool:
         """Tell whether anybody is left of those that we signal."""
-        if isinstance(attempt(os.kill, self.target, 0), ProcessLookupError):
-            return False
-        if self.target == EVERYBODY:
-            return True
+        if self.target in (EVERYBODY, self.child):
+            return self.target == EVERYBODY and exists(EVERYBODY)
         # If a process has the child's pid again, the group of that number is gone.
-        return isinstance(attempt(os.kill, self.child, 0), ProcessLookupError)
+        return exists(self.target) and not exists(self.child)
 
 
 def now() -> float:
@@ -665,22 +681,26 @@ def main(argv: "list[str] | None" = None) -> int:
         init = Init(read_command_line(argv))
         init.start(mask)
     except Exception as error:
-        say(f"cannot start: {getattr(error, 'strerror', None) or repr(error)}")
+        say(f"cannot start: {reason(error)}")
         return 125
+    # The command runs: from here on nothing may end us before it. A phase that fails is
+    # begun again; its error is said once, and costs no CPU as long as it lasts.
+    phases = [init.settle, init.pass_on, init.bid_farewell, init.reap_child]
+    phases += [init.wait_for_others, init.die_of_ctrl_c]
     failure, said = None, ""
-    while True:
+    while phases:
         try:
             if failure is not None:
-                # Go on at a pace that costs nothing; without that, as long as it runs.
-                if attempt(signal.sigtimedwait, [], 0.1):
-                    attempt(os.waitid, os.P_PID, init.child, os.WEXITED | os.WNOWAIT)
-                    init.options.grace = init.options.wait = 0
+                signal.sigtimedwait([], 0.1)  # that is: sleep
                 if said != repr(failure):
                     said = repr(failure)
                     init.log(f"going on after {said}")
-            return init.run()
-        except Exception as error:  # no memory, say: the command still needs us
+            phases[0]()
+            del phases[0]
+            failure = None
+        except Exception as error:  # no memory, say
             failure = error
+    return init.status
 
 
 if __name__ == "__main__":

@@ -305,13 +305,13 @@ def test_python_has_no_memory(name, who):
 
 def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_path):
     # Once it is reaped, its pid and its group's number can be others'. Without memory in
-    # any call that leave() makes, too: main() calls run() again then.
+    # any call that bid_farewell() makes, too: main() calls it again then.
     mark, log = tmp_path / "mark", tmp_path / "log"
     nomemory = str(ROOT / "tests/programs/nomemory.py")
     trace = strace("-e", "trace=kill,waitid", "-e", "signal=none", log=log)
     for n in range(1, 100):
         mark.write_text("")
-        words = [*PYTHON, nomemory, str(n), "leave", mark, PYINIT_FILE]
+        words = [*PYTHON, nomemory, str(n), "bid_farewell", mark, PYINIT_FILE]
         words += ["sh", "-c", "exit 7"]
         process = start(*namespace(), "--", *trace, *words)
         assert process.wait() == 7
@@ -328,7 +328,7 @@ def test_the_farewell_comes_once_and_before_the_command_is_reaped(start, tmp_pat
         )
         if not mark.read_text():
             break
-    assert 5 < n < 99
+    assert 2 < n < 99
 
 
 # --- A /proc that is no procfs ------------------------------------------------------

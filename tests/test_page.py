@@ -56,7 +56,7 @@ def block(language, beginning, inside=""):
 
 CHECKSUM = block("sh", "echo ")
 DOCKERFILE = block("dockerfile", "COPY ")
-LOOK = block("sh", "docker exec NAME", "# begins with")
+LOOK = block("sh", "docker exec NAME", "ExitCode}}'")
 TROUBLE = block("sh", "docker exec NAME", "OOMKilled")
 LOG = block("text", "[pyinit] ")
 HELP = block("text", "usage: ")
@@ -333,7 +333,7 @@ def test_the_first_screen(containers, build, typed):
     assert status == 0, lines
     lines = [line for line in lines if "resorting to SIGKILL" not in line and line]
     first, stopped, real, _, _, code = lines
-    [begins] = re.findall(r"# begins with: (.*)", LOOK)
+    [begins] = re.findall(r"This shows `(.*?) …`", README)
     assert first.startswith(begins)
     assert first.rstrip().endswith("my-server --port 80")
     assert stopped == name

@@ -86,6 +86,9 @@ if "stty" in KINDS:
     say("set")
 if "writes" in KINDS:
     say("written")
+# Of a signal that comes right before read(2) Python's handler is run when that returns.
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
 while {"still", "left", "twice"} & {*KINDS}:
     signal.pause()
 while True:
