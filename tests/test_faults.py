@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import resource
-import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -29,7 +28,6 @@ from support import (
     children,
     command_line,
     monotonic,
-    mounted,
     namespace,
     need,
     only_child,
@@ -321,12 +319,12 @@ def test_a_proc_that_is_no_procfs(start, tmp_path, name):
     for each in ("0", "1", "2", "7", "70000", name) if name else ():
         Path(os.fsdecode(directory), os.fsdecode(each)).touch()
     (tmp_path / "proc/self/environ").write_text("not the environment")
-    place = shlex.quote(str(tmp_path / "proc"))
-    words = [*mounted(f"mount --bind {place} /proc"), *PYINIT, *REPORTER, "7"]
-    process = start(*words)
+    program = 'mount --bind "$0"/proc /proc && exec "$@"'
+    words = ["sh", "-c", program, tmp_path, *PYINIT, *REPORTER, "7"]
+    process = start(*namespace(), "--", *words)
     process.ready()
     for number in (signal.SIGUSR1, signal.SIGTERM):
-        process.send(number)
+        process.send(number, only_child(process.pid))
         process.expect(int(number))
     assert process.wait() == 7
     assert process.stderr == ""
