@@ -456,9 +456,8 @@ class Run:
             if spared or mine or "kill" in self.refused:
                 return True
             if self.trace:  # the command is traced too, and its state is not T but t
-                # As PID 1, which nothing here can stop, pyinit does not try to.
-                own = 0 if self.mode.layout in ("PID 1", "leader") else 1
-                return self.stops() > stops + own
+                # strace lets even PID 1 be stopped: both have to be, before SIGCONT comes.
+                return self.stops() > stops + 1
             return state(self.command) == "T"
 
         def through():
