@@ -136,7 +136,18 @@ def job(screen, line):
     [pid] = until(leader, "the job leads its group")
     if not line.endswith("&"):
         until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
+    at_rest(pid)
     return pid
+
+
+def up(process):
+    """Wait until the command has said so, and is at rest; return its pid.
+
+    (Just before it sleeps in read(2), Python would run no handler of a signal's.)
+    """
+    process.said("up")
+    at_rest(process.init)
+    return children(process.init)[0]
 
 
 def stop(process, how):

@@ -181,17 +181,20 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
         "os.write(1, b'up\\n')\n"
         "while True: os.write(1, b'got ' + os.read(0, 99))\n"
     )
-    trace = hold("kill,rt_sigpending", 0.15)
+    trace = hold("kill,rt_sigpending", 0.1)
     shell.start("-c", *PYTHON, "-c", program, trace=trace)
+    pid = only_child(shell.pid)
+    command = only_child(pid)
     for line in ("one", "two"):
+        at_rest(command)  # or Python could miss the SIGCONT, just before it reads
         shell.suspend()
-        pid = only_child(shell.pid)
-        assert state(only_child(pid)) == "T"
+        assert state(command) == "T"
         shell.type("fg\n")
         shell.expect("on\n")
         shell.answers(line)
-        until(lambda pid=pid: stage(pid) == "on", "pyinit has taken its SIGCONT")
+        until(lambda: stage(pid) == "on", "pyinit has taken its SIGCONT")
     # One that is sent to pyinit alone is passed on.
+    at_rest(command)
     shell.suspend()
     os.kill(pid, signal.SIGCONT)
     shell.expect("on\n")
@@ -241,6 +244,7 @@ def test_who_hands_the_terminal_on(shell, tmp_path, mode):
         until(lambda: stage(pid) == "on", "pyinit has been resumed, and knows it")
         stop(shell, pid, how)
         shell.stopped()
+        until_state(only_child(pid), "T")  # or it could still read "fg"
         shell.resume()
         shell.answers(how)
     shell.leave("\x04", 0)

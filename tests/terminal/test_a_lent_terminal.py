@@ -131,8 +131,8 @@ def test_it_stays_the_shells(shell, line):
     said = shell.run(line)
     assert "no-tty" in said and "has-tty" not in said, said
     assert stat(shell.pid)[2:] == [device(shell), shell.pid]
-    shell.type("sleep 1000\n")
-    until(lambda: shell.foreground() != shell.pid, "sleep in the foreground")
+    shell.type("sh -c 'echo up; exec sleep 1000'\n")
+    shell.said("up")
     shell.leave("\x03", 130)
 
 

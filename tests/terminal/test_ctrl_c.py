@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 
-from jobs import ANSWER, MODES, NO_TERMINAL, OPTIONS, crossed, job, shell_reads
+from jobs import ANSWER, MODES, NO_TERMINAL, OPTIONS, at_rest, crossed, job, shell_reads
 from support import AT_PROMPT, INIT, tool
 
 SHELLS = ["bash", "dash"]
@@ -63,6 +63,7 @@ def test_a_command_that_handles_it_does_not_end_the_loop(any_shell, name, mode, 
     any_shell.type(in_script(name, loop(mode, f"{ANSWER} exits {status}")) + "\n")
     for _ in range(3):
         any_shell.expect("up\n")
+        at_rest(any_shell.pid)  # or Python could miss it, just before it reads
         any_shell.press("\x03")
         any_shell.expect("end 2\n")
     any_shell.expect("after\n", AT_PROMPT)

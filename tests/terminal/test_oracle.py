@@ -68,7 +68,7 @@ def test_pipelines():
         # Nobody may be left without the terminal: in the end the shell has it, or the
         # last of the members that reads it.
         assert who == "shell" or any(state.endswith(":S") for state in states), step
-    assert sum("less" in script["form"] for script, _ in reports) >= 4
+    assert any("less" in script["form"] for script, _ in reports)
 
 
 @pytest.mark.parametrize("name", ["tini", "naive", "pyinit"])
