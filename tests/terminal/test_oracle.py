@@ -5,9 +5,9 @@ named:     what once went wrong
 pipelines: each form of pipeline, list and substitution, as it is and in a script: the
            other members of the job have the terminal that they would have without pyinit
 
-With PYINIT_FULL the latter two are typed at each shell, else at one of them. A failure
-shows what was typed and both transcripts; `python3 tests/tools/oracle.py --help` says how
-to type it again.
+With PYINIT_FULL the latter two are typed at each shell, else at one of them, and of the
+keys for a form of pipeline the last alone. A failure shows what was typed and both
+transcripts; `python3 tests/tools/oracle.py --help` says how to type it again.
 """
 
 import os
@@ -17,7 +17,7 @@ import oracle
 import pytest
 from support import FULL, PROGRAMS, PYINIT, PYTHON, namespace, open_terminal, tool
 
-COUNT = int(os.environ.get("PYINIT_ORACLE") or (100 if FULL else 8))
+COUNT = int(os.environ.get("PYINIT_ORACLE") or (100 if FULL else 6))
 SEED = os.environ.get("PYINIT_SEED", "1")
 
 

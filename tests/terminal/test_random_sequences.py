@@ -212,7 +212,7 @@ class Sequence:
             self.asked = self.stopped_by_others = False
         elif self.world != "shell" and states[1] == "T":
             assert self.asked, "no key stops the command where nobody resumes it"
-        self.idle(0.01)
+        self.idle(0.002)  # (It has come to rest: a loop never would.)
 
     def idle(self, seconds):
         """See that pyinit takes no time of the CPU's while there is nothing to do."""
@@ -226,7 +226,7 @@ class Sequence:
 
     def end(self):
         """End it, by SIGTERM and SIGCONT; look at what must hold then."""
-        self.idle(0.03)
+        self.idle(0.05)
         self.screen.flush()  # of that, the script is to read nothing
         all_of_it = [self.init, self.command, self.left, *descendants(self.init)]
 

@@ -301,7 +301,7 @@ def test_those_that_were_stopped_before(launch, stop, options):
     gone(process.run)
 
 
-@crossed(how=WAYS[:2])
+@crossed(how=WAYS[: 1 + FULL])
 def test_the_grace_ends_all_the_same(container, how):
     screen = container("--grace", "1", *LEAVES)
     up(screen)

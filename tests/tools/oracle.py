@@ -316,18 +316,14 @@ IN_A_SCRIPT = [
 
 
 def matrix(full):
-    """Return the scripts of the matrix; if not full, each with one of the shells.
-
-    (Those in a script then have their last keys alone.)
-    """
+    """Return the scripts of the matrix; if not full, a form's last, in one of the shells."""
     rows = [(form, form, keys) for form, all_keys in MATRIX for keys in all_keys]
     for form, all_keys in IN_A_SCRIPT:
         # In a file's stead: the shell reads it from its argument, as eval would.
         command = "X=" + shlex.quote(form) + " $S -c 'eval \"$X\"; echo then $?'"
-        rows += [
-            (f"sh -c {form}", command, keys)
-            for keys in (all_keys if full else all_keys[-1:])
-        ]
+        rows += [(f"sh -c {form}", command, keys) for keys in all_keys]
+    if not full:
+        rows = [*{form: (form, *row) for form, *row in rows}.values()]
     scripts = []
     for number, (form, command, keys) in enumerate(rows):
         shells = [*SHELLS] if full else [[*SHELLS][number % len(SHELLS)]]
