@@ -4,8 +4,6 @@ import contextlib
 import functools
 import itertools
 import os
-import re
-import select
 import shlex
 import signal
 import termios
@@ -16,7 +14,6 @@ import pytest
 from support import (
     AT_PROMPT,
     BASH,
-    DEADLINE,
     FULL,
     PROGRAMS,
     PYTHON,
@@ -27,7 +24,6 @@ from support import (
     children,
     field,
     mask,
-    monotonic,
     state,
     tool,
     until,
@@ -247,26 +243,6 @@ def idle(pid, seconds=0.03):
 
 
 # --- Who has the terminal ---------------------------------------------------------------
-
-
-def answers(screen, line):
-    """Type a line to the command; return "answer" when that came, or "end" instead.
-
-    The end is that of the program on the terminal.
-    """
-    screen.type(line + "\n")
-    wanted = re.compile(f"^got {line}\n", re.M)
-    deadline = monotonic() + DEADLINE
-    while not wanted.search(screen.seen):
-        if screen.process.popen.poll() is not None:
-            return "end"
-        if monotonic() > deadline:
-            pytest.fail(f"no answer to {line}; the terminal:\n{screen.all}")
-        if select.select([screen.master], [], [], 0.01)[0]:
-            with contextlib.suppress(OSError):
-                screen.take(os.read(screen.master, 4096))
-    screen.said(f"got {line}")
-    return "answer"
 
 
 def shell_reads(screen):

@@ -13,7 +13,6 @@ from jobs import (
     ANSWER,
     MODES,
     OPTIONS,
-    answers,
     at_rest,
     command_of,
     crossed,
@@ -280,7 +279,7 @@ def test_a_reader_in_the_background(any_shell, mode, ignored):
     shell_reads(screen)
     assert "Stopped" in screen.run("jobs")
     fg(screen, pid)
-    assert answers(screen, "hello") == "answer"
+    screen.answers("hello")
     screen.leave("\x04", 0)
     shell_reads(screen)
 
@@ -306,7 +305,7 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
             idle(pid)
             shell_reads(screen)
             fg(screen, pid)
-        assert answers(screen, line) == "answer"
+        screen.answers(line)
 
 
 @crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED[:-1])
@@ -353,7 +352,7 @@ def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
             if how == "bg":
                 shell_reads(screen)
         if line.endswith(ANSWER):
-            assert answers(screen, "hello") == "answer"
+            screen.answers("hello")
     screen.leave("\x03", 130)
     shell_reads(screen)
 
@@ -395,7 +394,7 @@ def test_fg_of_a_running_job(any_shell, mode, wants, how):
         tostop(screen)
     os.kill(pid, signal.SIGUSR1)
     screen.expect(*says)
-    assert answers(screen, "hello") == "answer"
+    screen.answers("hello")
     idle(pid)
     screen.leave("\x04", 0)
     shell_reads(screen)
@@ -414,7 +413,7 @@ def test_and_in_the_background_it_stops(any_shell, mode, wants):
     shell_reads(screen)
     fg(screen, pid)
     screen.expect(*says)
-    assert answers(screen, "hello") == "answer"
+    screen.answers("hello")
 
 
 @crossed(any_shell=BOTH_SHELLS, mode=MODES, key=["\x1a", "\x03"])
@@ -431,4 +430,4 @@ def test_a_key_before_it_wants_the_terminal(any_shell, mode, key):
     shell_reads(screen)
     fg(screen, pid)
     os.kill(pid, signal.SIGUSR1)
-    assert answers(screen, "hello") == "answer"
+    screen.answers("hello")

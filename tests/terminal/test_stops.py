@@ -19,7 +19,6 @@ from jobs import (
     NO_TERMINAL,
     OPTIONS,
     WAYS,
-    answers,
     at_rest,
     command_of,
     crossed,
@@ -50,8 +49,8 @@ BOTH_SHELLS = ["bash", "dash"]
 
 
 def stopped(process, number):
-    """Have pyinit stop its command; return the pid of that."""
-    command = up(process)
+    """Have pyinit stop its command, which is at rest; return the pid of that."""
+    command = only_child(process.init)
     os.kill(process.init, number)
     until_state(command, "T")
     handled(process.init)
@@ -98,6 +97,7 @@ REWRITTEN = ["TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"]
 )
 def test_a_handler_is_run(launch, stop, end):
     process = launch(*["-r", end] * (":" in end), *ANSWERS, "ends")
+    up(process)
     stopped(process, stop)
     os.kill(process.init, received(end))
     goes_on(process)
@@ -108,6 +108,7 @@ def test_a_handler_is_run(launch, stop, end):
 @crossed(launch=NO_TERMINAL, end=ENDS)
 def test_the_default_action_ends_the_whole_group(launch, end):
     process = launch("sh", "-c", "sleep 100 & sleep 100 & echo up; wait")
+    up(process)
     stopped(process, signal.SIGTSTP)
     os.kill(process.init, end)
     goes_on(process)
@@ -117,7 +118,7 @@ def test_the_default_action_ends_the_whole_group(launch, end):
 
 @crossed(mode=OPTIONS, how=["hang up", *STOPS], end=[signal.SIGTERM, signal.SIGHUP])
 def test_as_pid_1_of_a_terminal(container, mode, how, end):
-    screen = container(*mode, *ANSWERS, "ends" if how != "hang up" else "")
+    screen = container(*mode, *ANSWERS, "still" if how == "hang up" else "ends")
     up(screen)
     os.kill(screen.init, signal.SIGTSTP if how == "hang up" else how)
     handled(screen.init)
@@ -148,30 +149,21 @@ def test_a_job_of_a_shell(any_shell, mode, how):
 def test_more_than_one_stop(launch):
     # A worker more, a worker fewer, and quiet: and not PID 1, each needs its SIGCONT.
     process = launch(*ANSWERS, "ends")
-    command = stopped(process, signal.SIGTTIN)
-    for number in (signal.SIGTTOU, signal.SIGTSTP):
+    up(process)
+    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGTSTP):
+        command = stopped(process, number)
+        # What does not end it waits: a reload is no reason to go on.
+        os.kill(process.init, signal.SIGUSR2)
+        handled(process.init)
+        assert state(command) == "T"
         os.kill(process.init, signal.SIGCONT)
-        until_state(command, "S")
-        handled(process.init)
-        os.kill(process.init, number)
-        until_state(command, "T")
-        handled(process.init)
+        process.said("alive")
+        at_rest(process.init)
+    stopped(process, signal.SIGTSTP)
     os.kill(process.init, signal.SIGTERM)
     goes_on(process)
     process.said("end 15")
     assert process.status() == 7
-
-
-@crossed(launch=NO_TERMINAL)
-def test_what_does_not_end_it_waits(launch):
-    # A reload is no reason to go on: it comes with the SIGCONT.
-    process = launch(*ANSWERS)
-    command = stopped(process, signal.SIGTSTP)
-    os.kill(process.init, signal.SIGUSR2)
-    handled(process.init)
-    assert state(command) == "T"
-    os.kill(process.init, signal.SIGCONT)
-    process.said("alive")
 
 
 # --- Whom others have stopped -----------------------------------------------------------
@@ -187,13 +179,12 @@ def test_what_does_not_end_it_waits(launch):
 def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     itself = ["sh", "-c", "echo up; kill -STOP $$; read line; exit 3"]
     process = launch(*mode, *(itself if by == "itself" else ANSWERS))
+    command = up(process)
     if by == "us, before":  # and that is over
-        command = stopped(process, signal.SIGTSTP)
+        stopped(process, signal.SIGTSTP)
         os.kill(process.init, signal.SIGCONT)
         until_state(command, "S")
         at_rest(process.init)
-    else:
-        command = up(process)
     if by != "itself":
         os.kill(command, signal.SIGSTOP)
     until_state(command, "T")
@@ -359,6 +350,10 @@ def test_without_a_terminal_it_can_be_ended(launch, mode, rule):
     assert process.status() in (143, 128 + received(rule))
 
 
+def has_ended(screen):
+    return at_rest(screen.init)[0] in ("Z", "")
+
+
 @crossed(mode=OPTIONS, rule=some_rules(1))
 def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, rule):
     # A Ctrl-Z before it, and one after it, are undone: nobody else could resume that.
@@ -367,18 +362,16 @@ def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, rule):
     screen = container(*mode, "-r", rule, *ANSWERS)
     up(screen)
     screen.press("\x1a")
-    at_rest(screen.init)
-    ended = answers(screen, "one") == "end"
+    ended = has_ended(screen)
     if not ended:
+        screen.answers("one")
         send(screen.init, received(rule), signal.SIGCONT)
         screen.press("\x1a")
-        at_rest(screen.init)
-        lasts = rule in ("CONT:STOP", "CONT:TSTP") and "T" in at_rest(
-            *descendants(screen.init)
-        )
-        ended = not lasts and answers(screen, "two") == "end"
+        ended = has_ended(screen)
     assert not ended or rule.endswith(":TERM")
     if not ended:
+        if rule not in ("CONT:STOP", "CONT:TSTP"):
+            screen.answers("two")
         os.kill(screen.init, signal.SIGTERM)
         assert screen.status() == 143
 
@@ -429,7 +422,7 @@ def test_a_shell_sees_it(any_shell, mode, rule):
         assert at_rest(pid, only_child(pid)) == ["T", "T"]
         shell_reads(screen)
         fg(screen, pid)
-        assert answers(screen, line) == "answer"
+        screen.answers(line)
 
 
 @crossed(
@@ -445,11 +438,11 @@ def test_a_stop_that_came_to_nothing_is_not_remembered(container, mode, kind, ru
         send(screen.init, received(rule))
         screen.said(*["TSTP"] * bool(kind))
         send(screen.init, signal.SIGCONT)
-        assert answers(screen, line) == "answer"
+        screen.answers(line)
         at_rest(screen.init)
         screen.press("\x1a")
         screen.said(*["TSTP"] * bool(kind))
-        assert answers(screen, line) == "answer"
+        screen.answers(line)
         at_rest(screen.init)
 
 
@@ -464,50 +457,32 @@ def test_fg_resumes_the_job_or_ends_it(any_shell, mode, rule):
     until(lambda: state(command) != "T", "it is resumed, or has ended")
     if rule != "CONT:TERM":
         until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
-        assert answers(screen, "hello") == "answer"
+        screen.answers("hello")
     os.kill(pid, signal.SIGTERM)
     screen.expect(AT_PROMPT)
     shell_reads(screen)
 
 
 @crossed(
-    launch=NO_TERMINAL[:1],
+    lambda launch, mode, stop, sent: launch == "pid1" and sent != "0",
+    launch=NO_TERMINAL,
     mode=OPTIONS,
     stop=["TSTP", "TTIN", "TTOU"],
-    sent=["USR2", "CONT", "WINCH"],
+    sent=["0", "USR2", "CONT", "WINCH"],
 )
 def test_a_rewritten_stop_still_stops_us(launch, mode, stop, sent):
+    # And one that is dropped stops nobody.
     process = launch(*mode, "-r", f"{stop}:{sent}", *ANSWERS)
     command = up(process)
     os.kill(process.init, number_of(stop))
-    until_state(process.init, "T")
-    if sent == "USR2":
+    if sent != "0":
+        until_state(process.init, "T")
+    else:
+        os.kill(process.init, signal.SIGUSR2)
+    if sent in ("0", "USR2"):
         process.said("alive")
-    assert at_rest(process.init, command) == ["T", "S"]
+    assert at_rest(process.init, command) == ["S" if sent == "0" else "T", "S"]
     os.kill(process.init, signal.SIGCONT)
     until_state(process.init, "S")
     os.kill(process.init, signal.SIGTERM)
-    assert process.status() == 143
-
-
-@crossed(launch=NO_TERMINAL, mode=OPTIONS, stop=["TSTP", "TTIN", "TTOU"])
-def test_a_dropped_stop_stops_nobody(launch, mode, stop):
-    process = launch(*mode, "-r", f"{stop}:0", *ANSWERS)
-    command = up(process)
-    os.kill(process.init, number_of(stop))
-    os.kill(process.init, signal.SIGUSR2)
-    process.said("alive")
-    assert at_rest(process.init, command) == ["S", "S"]
-
-
-@crossed(launch=NO_TERMINAL)
-def test_a_stop_that_ends_the_command(launch):
-    # -r TSTP:TERM: pyinit is stopped, and its command has ended by then or soon will.
-    process = launch("-r", "TSTP:TERM", *ANSWERS)
-    command = up(process)
-    os.kill(process.init, signal.SIGTSTP)
-    until(lambda: state(command) in ("Z", ""), "the command has ended")
-    if process.init == process.pid:  # not PID 1
-        until_state(process.init, "T")
-    goes_on(process)
     assert process.status() == 143
