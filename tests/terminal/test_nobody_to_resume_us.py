@@ -3,21 +3,21 @@
 container: pyinit is PID 1 and leads the session, as docker run -it has it
 exec: it leads the session and is not PID 1, as docker exec -it has it
 script: it is in the group of a shell without job control that leads the session
+lent: stdin is a terminal that no session has, PID 1 or not: test_a_lent_terminal.py
 """
 
 import os
-import re
 import signal
 import time
 
 import pytest
+from jobs import LAYOUTS, LENT, OPTIONS, crossed
 from support import (
+    AT_PROMPT,
     BASH,
-    BOTH_MODES,
     ECHOES,
     INIT,
     KEYS,
-    PROMPT,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -56,10 +56,16 @@ os.execvp(sys.argv[end + 1], sys.argv[end + 1:])
 ANOTHER = [*PYTHON, "-c", ANOTHER_HAS_THE_TERMINAL]
 
 
-def test_a_shell_has_job_control(alone):
-    screen = alone(*BASH)
-    start = screen.expect(re.escape(PROMPT))
-    assert "no job control" not in start
+# (With -c the child has no session, so that what was lent cannot be its terminal.)
+ALONE = [*LAYOUTS, *LENT]
+BOTH_MODES = pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
+
+
+@crossed(launch=ALONE)
+def test_a_shell_has_job_control(launch):
+    screen = launch(*BASH)
+    start = screen.expect(AT_PROMPT)
+    assert "no job control" not in start and "cannot set terminal" not in start
     group = screen.foreground()
     screen.type("sh -c 'echo up; exec sleep 100'\n")
     screen.expect("up\n")
@@ -73,12 +79,16 @@ def test_a_shell_has_job_control(alone):
     assert screen.process.status() == 7
 
 
-@BOTH_MODES
-@pytest.mark.parametrize(("key", "number"), KEYS)
-def test_the_terminals_signals_come_once(alone, mode, key, number):
-    screen = alone(*mode, "--", *REPORTER)
+@crossed(
+    lambda launch, mode, *_: launch in LENT and mode,
+    launch=ALONE,
+    mode=OPTIONS,
+    key=KEYS,
+)
+def test_the_terminals_signals_come_once(launch, mode, key):
+    screen = launch(*mode, "--", *REPORTER)
     screen.expect("ready .*\n")
-    screen.gets_once(screen.init, key, number)
+    screen.gets_once(screen.init, *key)
 
 
 @BOTH_MODES
@@ -92,9 +102,9 @@ def test_a_hang_up_reaches_the_command(container, mode):
 # --- Ctrl-Z, and other stops ------------------------------------------------------------
 
 
-@BOTH_MODES
-def test_ctrl_z_does_not_wedge(alone, mode):
-    screen = alone(*mode, *ECHOES)
+@crossed(lambda launch, mode: launch in LENT and mode, launch=ALONE, mode=OPTIONS)
+def test_ctrl_z_does_not_wedge(launch, mode):
+    screen = launch(*mode, *ECHOES)
     screen.expect("up\n")
     for line in ("one", "two"):
         screen.type("\x1a")
@@ -121,9 +131,9 @@ def test_negative_control_ctrl_z_as_pid_1(terminal, init, wedges):
 
 def test_ctrl_z_while_the_last_one_is_answered(container):
     # Until the command has the terminal again, it is pyinit's group that gets them.
-    screen = container(*ECHOES, trace=hold("ioctl", 0.1))
+    screen = container(*ECHOES, trace=hold("ioctl", 0.03))
     screen.expect("up\n")
-    for _ in range(40):
+    for _ in range(10):
         screen.type("\x1a")
         time.sleep(0.01)
     screen.answers("hello")
@@ -139,24 +149,25 @@ def test_ctrl_z_with_another_stdin(terminal):
     screen.expect("nobody else could resume it: sent SIGCONT to group", "tick\n")
 
 
-@pytest.mark.parametrize("words", [["kill -STOP 0"], ["kill -STOP $$", "-c"]], ids=str)
-def test_ctrl_z_of_a_program_that_stops_itself(alone, words):
+@crossed(launch=LAYOUTS, words=[["kill -STOP 0"], ["kill -STOP $$", "-c"]])
+def test_ctrl_z_of_a_program_that_stops_itself(launch, words):
     # As nano and mutt do: SIGTSTP is caught, and SIGSTOP sent. (In single-child mode to
     # the program alone: a SIGSTOP to the group is for pyinit as well.)
     program = f"trap 'echo stopping; {words[0]}; echo on' TSTP; " + ECHOES[2]
-    screen = alone(*words[1:], "bash", "-c", program)
+    screen = launch(*words[1:], "bash", "-c", program)
     screen.expect("up\n")
     screen.type("\x1a\n")
     screen.expect("stopping\n", "on\n", "got")
     screen.answers("again")
 
 
-def test_a_single_child_keeps_the_terminal_that_it_took(alone, tmp_path):
+@crossed(launch=LAYOUTS)
+def test_a_single_child_keeps_the_terminal_that_it_took(launch, tmp_path):
     # It has a group of its own, and stops where nobody could resume it but pyinit.
     log = tmp_path / "log"
     trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
-    screen = alone("-c", *BASH, trace=trace)
-    screen.expect(re.escape(PROMPT))
+    screen = launch("-c", *BASH, trace=trace)
+    screen.expect(AT_PROMPT)
     child = only_child(screen.init, "bash")
     assert screen.foreground() == child
     os.kill(child, signal.SIGSTOP)
@@ -184,9 +195,10 @@ def test_a_stop_that_was_sent_lasts(container):
 # --- Whose terminal it is ---------------------------------------------------------------
 
 
-def test_reading_in_the_background_does_not_wedge(alone):
+@crossed(launch=LAYOUTS)
+def test_reading_in_the_background_does_not_wedge(launch):
     # The command has lost the foreground to a group that has ended.
-    screen = alone(*ANOTHER, "--", *ECHOES)
+    screen = launch(*ANOTHER, "--", *ECHOES)
     screen.expect("up\n")
     screen.answers("hello")
     screen.type("\x04")
@@ -253,16 +265,8 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     screen.expect("same 1")
 
 
-def test_a_terminal_that_is_not_ours(terminal):
-    show = "read a b c d pgrp sid e < /proc/$$/stat; echo own $(($$ == sid)); read x; echo got $x"
-    screen = terminal(*PYINIT, "sh", "-c", show, ours=False)
-    screen.expect("own 1\n")
-    screen.answers("hello")
-    assert screen.process.status() == 0
-
-
 def test_the_command_ends_while_its_stop_is_asked_for(terminal):
     # Held up between the look for the dead and the look for a stop.
-    trace = strace(*delay("waitid", 0.5, when=2))
+    trace = strace(*delay("waitid", 0.3, when=2))
     screen = terminal(*trace, *PYINIT, "sh", "-c", "sleep 0.1; exit 3")
     assert screen.process.status() == 3
