@@ -5,6 +5,7 @@ cannot go on waits as any other: stopped, at no cost, until fg.
 """
 
 import os
+import re
 import shlex
 import signal
 
@@ -197,6 +198,27 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
     shell.suspend()
     os.kill(pid, signal.SIGCONT)
     shell.expect("on\n")
+
+
+def test_nor_is_bg_if_it_reads_at_once(shell):
+    # The terminal's SIGTTIN goes to the whole group: it takes away the SIGCONT by which
+    # pyinit knows that it has been resumed, if it has not looked by then.
+    program = (
+        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
+        "os.write(1, b'up\\n')\n"
+        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
+    )
+    shell.start("-c", *PYTHON, "-c", program, trace=hold("rt_sigpending", 0.3))
+    command = only_child(only_child(shell.pid))
+    at_rest(command)
+    shell.suspend()
+    shell.type("bg\n")
+    shell.expect("on\n")
+    until_state(command, "T")
+    until(lambda: "Stopped" in shell.run("jobs"), "pyinit has stopped, too")
+    shell.type("fg\n")
+    shell.answers("hello")
+    assert len(re.findall(r"\bon\r\n", shell.all)) == 2, shell.all
 
 
 # --- Races, and who hands the terminal on -----------------------------------------------

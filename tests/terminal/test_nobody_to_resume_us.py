@@ -7,6 +7,7 @@ lent: stdin is a terminal that no session has, PID 1 or not: test_a_lent_termina
 """
 
 import os
+import shlex
 import signal
 import time
 
@@ -203,6 +204,17 @@ def test_reading_in_the_background_does_not_wedge(launch):
     screen.answers("hello")
     screen.type("\x04")
     assert screen.process.status() == 0
+
+
+def test_who_leads_the_session_leaves_it_the_terminal(terminal, tmp_path):
+    # Although stdout is none: no other member of a pipeline can need it.
+    program = "echo hello >/dev/tty; read line; echo $line"
+    words = shlex.join(["sh", "-c", program])
+    screen = terminal("sh", "-c", f"exec {INIT} {words} >{tmp_path}/log")
+    screen.expect("hello\n")
+    screen.type("line\n")
+    assert screen.process.status() == 0
+    assert (tmp_path / "log").read_text() == "line\n"
 
 
 def test_started_in_the_background_it_reads(terminal):

@@ -105,6 +105,17 @@ def test_a_handler_is_run(launch, stop, end):
     assert process.status() == 7
 
 
+@crossed(launch=[*NO_TERMINAL, "container"])
+def test_so_it_is_where_the_end_is_another_signal(launch):
+    # As Apache and PHP have it, with WINCH and QUIT: it is TERM that asks for the end.
+    process = launch("-r", "TERM:USR2", *ANSWERS)
+    up(process)
+    stopped(process, signal.SIGTSTP)
+    os.kill(process.init, signal.SIGTERM)
+    goes_on(process)
+    process.said("alive")
+
+
 @crossed(launch=NO_TERMINAL, end=ENDS)
 def test_the_default_action_ends_the_whole_group(launch, end):
     process = launch("sh", "-c", "sleep 100 & sleep 100 & echo up; wait")
