@@ -79,7 +79,7 @@ def leads_session() -> bool:
 def say(text: str) -> None:
     """Write a line to stderr; if that fails, drop the line and the signal it causes.
 
-    (That would else be passed on to the command, as all signals are.)
+    Otherwise that SIGPIPE, say, would be passed on to the command.
     """
     line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
@@ -92,7 +92,7 @@ def reason(error: Exception) -> str:
 
 
 def as_text(data: bytes) -> str:
-    """Return bytes as a text of which say() makes the same bytes."""
+    """Return bytes as a text that say() writes as the same bytes."""
     return data.decode(errors="surrogateescape")
 
 
@@ -399,17 +399,17 @@ class Init:
         """Fork a child that becomes the command with that signal mask; or Exception."""
         undo_locale_coercion()
         # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2));
-        # while SIGTSTP is, it does not stop us. The command is to have them ignored.
+        # while SIGTSTP is, it does not stop us. The command gets them ignored again.
         ours = (SIGCHLD, SIGTSTP)
         ignored = {int(n) for n in ours if signal.getsignal(n) == SIG_IGN}
         # Python ignores SIGPIPE and SIGXFSZ, and has a handler (a callable) for SIGINT.
-        # The command is not to inherit that, and no handler is to run before exec(2).
+        # The command must not inherit that, and no handler may run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*ours, *handled, SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, SIG_DFL)
-        # What seccomp refuses us for good is to fail here. (So does PyPy: no waitid.)
+        # If seccomp refuses these calls for good, fail here. (PyPy does: no waitid.)
         signal.sigtimedwait([], 0)
-        self.reap()  # zombies from before exec(2), too
+        self.reap()  # zombies from before exec(2)
         self.child = os.fork()
         if self.child == 0:
             self.be_child(mask, ignored)
@@ -458,7 +458,7 @@ class Init:
             self.handle(signal.sigwaitinfo(SIGNALS))
 
     def handle(self, info: "signal.struct_siginfo") -> None:
-        """Do what one signal asks for: that is decided here, and nowhere else."""
+        """Do what one signal asks for, whether the child runs or we wait for others."""
         number, by_kernel = info.si_signo, info.si_code == SI_KERNEL
         if number == SIGCHLD:  # a child has died, stopped or resumed
             self.reap()
@@ -500,13 +500,13 @@ class Init:
         self.note_sent(number, why)
 
     def note_sent(self, number: int, why: "str | int") -> None:
-        """Remember whether the child is stopped; resume it if it could not end else."""
+        """Remember whether the child is stopped; resume it if it is asked to end."""
         if number in STOPS:
             self.is_stopped, self.sent_stop = True, number
         elif number == SIGCONT:
             self.is_stopped, self.sent_stop = False, 0
-            # Until somebody asks, the kernel has that in store as news. follow_stop()
-            # must not take it for the end of a stop that we send later.
+            # waitid(2) reports that until it is asked. Ask now: later, follow_stop()
+            # would take the report for the end of the next stop.
             attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
         elif number and self.is_stopped and (number in ENDS or why in ENDS):
             self.send(SIGCONT, "it is to end")
@@ -577,7 +577,7 @@ class Init:
         if needs_terminal and self.mode == JOB and self.give_terminal():
             return
         is_resumed = self.stop_us(self.us, SIGTSTP)
-        # (If the child has handled what we sent, it has stopped by something else.)
+        # (If the child has handled what we sent, it has stopped by another signal.)
         if not is_resumed and not needs_terminal and by != self.sent_stop:
             self.resume("nobody else could resume it")
 
@@ -621,15 +621,17 @@ class Init:
 
     # === Leave ========================================================================
     def bid_farewell(self) -> None:
-        """Send those left a SIGTERM: the dead child still holds its group's number."""
+        """Send those left a SIGTERM, while the dead child holds its group's number.
+
+        Each phase is begun again after an error: so the SIGTERM comes last.
+        """
         self.deadline = now() + self.options.grace
         self.pass_terminal(self.group)
-        self.mode = SESSION  # as there, those left do not have our terminal
+        self.mode = SESSION  # as there, the terminal is not that of those left
         if self.options.grace and os.getpid() == 1:
             self.target = EVERYBODY
         waits = self.options.grace == FOREVER and not self.is_ending
         if self.target != self.child and not waits:
-            # (This comes last: after an error all of this is done again.)
             self.send(self.forward_as[SIGTERM], "farewell")
 
     def reap_child(self) -> None:
@@ -649,8 +651,8 @@ class Init:
         """Go on as before while others exist; when the grace is over, kill them."""
         looks, grace = 0, self.options.grace
         while grace:
-            # Asked first: then we kill only whom we have just seen, even if we were
-            # stopped in between. (The clock of times(2) can stand still, if refused.)
+            # The clock comes first: so we kill only whom we have just seen, even if we
+            # were stopped in between. (If times(2) is refused, its clock stands still.)
             is_late = now() >= self.deadline or looks * LOOK >= grace
             has_child = self.reap()
             if not self.others_exist():
@@ -671,8 +673,7 @@ class Init:
     def die_of_ctrl_c(self) -> None:
         """Die of SIGINT if the child has, at a terminal: so a script's loop ends, too.
 
-        (A process's SIGINT does it as well: that cannot be told from a Ctrl-C. PID 1
-        does not die of it.)
+        PID 1 does not die of it. (We cannot know whether it was a Ctrl-C or a process.)
         """
         if self.dies_of == SIGINT and foreground() == self.group:
             attempt(os.kill, self.us, SIGINT)
