@@ -99,7 +99,7 @@ class Process:
 
     def __init__(self, argv, env=None, **kwargs):
         need_proc()
-        self.argv = [os.fspath(word) for word in argv]
+        self.argv = [os.fsdecode(word) for word in argv]
         self.run = str(uuid.uuid4())
         env = {**(os.environ if env is None else env), MARKER: self.run}
         kwargs.setdefault("stdin", subprocess.DEVNULL)

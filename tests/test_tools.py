@@ -2,11 +2,11 @@
 
 import re
 import shlex
-import subprocess
 import sys
 
 import mutation
 import pytest
+import support
 from support import (
     FULL,
     PROGRAMS,
@@ -23,14 +23,7 @@ TOOLS = ROOT / "tests" / "tools"
 
 def run(tool, *words):
     """Run a tool; return its status, and what it says on stdout and on stderr."""
-    result = subprocess.run(
-        [sys.executable, TOOLS / tool, *words],
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=300,
-    )
+    result = support.run(sys.executable, TOOLS / tool, *words, cwd="/", timeout=300)
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
@@ -77,7 +70,7 @@ def test_a_storm_sees_what_an_init_does_wrong(fault):
 # --- The benchmark: what it measures is nothing to test ---------------------------------
 
 SMALL = ["--starts=1", "--signals=20", "--growth=100", "--orphans=20", "--backlog=200"]
-SMALL += ["--rounds=1", "--containers=0", f"--python={sys.executable}"]
+SMALL += ["--rounds=1", "--containers=0"]
 # One that is not there, and one that passes no signal on.
 PEERS = ["--peer=nothing=no-such-init --", """--peer=shell=sh -c '"$@"; exit $?' sh"""]
 

@@ -19,7 +19,8 @@ def engine(docker):
 
 def test_kill_with_every_signal(containers):
     """By its number, and by its name where it has one; the client's proxy too."""
-    client = containers.reporter("-r", "TSTP:0")
+    client = containers.pyinit("-r", "TSTP:0", "--", *REPORTER)
+    client.ready()
     # Stop signals stop pyinit itself, in a container too: they have tests of their own.
     stops = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
     for number in PASSED_ON:

@@ -10,6 +10,8 @@ import pytest
 from engines import INIT, NOT_REAPING, terminal, zombies
 from support import BASH, FULL, PROMPT, run, tool, until
 
+IN_FULL = pytest.mark.skipif(not FULL, reason="only with PYINIT_FULL")
+
 
 def press(screen, *keys):
     """Type keys one by one: Podman's client knows its keys if it reads them alone."""
@@ -106,6 +108,7 @@ def test_signals(containers):
     assert client.wait() == 9
 
 
+@IN_FULL
 def test_signals_that_are_pending_in_a_pause(containers):
     # Docker resumes a container that is sent its stop signal, or has none of its own.
     client = containers.reporter(options=["--stop-signal", "TERM"])
@@ -122,7 +125,7 @@ def test_signals_that_are_pending_in_a_pause(containers):
     assert client.wait() == 9
 
 
-@pytest.mark.parametrize("expected", [True, False])
+@pytest.mark.parametrize("expected", [False, True] if FULL else [False])
 def test_a_restart_policy(containers, expected):
     """A policy takes 143 for a crash, if pyinit is not told to expect it, but for a stop."""
     options = ["--restart", "on-failure:1", *containers.mount]
@@ -208,6 +211,7 @@ def test_scripts(containers, tmp_path, line):
     assert result.stdout == b"hello\n"
 
 
+@IN_FULL
 def test_buildah(podman):
     """It builds what Podman then runs: they have their images in one place."""
     image = podman.new_image()

@@ -33,19 +33,21 @@ os.write(write, b"\n")
 os.waitpid(member_pid, 0)  # an orphan is a child of PID 1
 with open("/proc/sys/kernel/ns_last_pid", "w") as file:
     file.write(str(group - 1))
-sleep = ["sh", "-c", "echo up; exec sleep 100"]
+answer = ["sh", "-c", "echo up; read line; echo alive; exec sleep 100"]
 if uid != "0":
     become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     # (Not sh: it would become the one program that it runs.)
     lead = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]) != 0)"
-    sleep = [sys.executable, "-IS", "-c", lead, *become, *sleep]
-bystander = subprocess.Popen(sleep, start_new_session=True, stdout=subprocess.PIPE)
+    answer = [sys.executable, "-IS", "-c", lead, *become, *answer]
+pipe = subprocess.PIPE
+bystander = subprocess.Popen(answer, start_new_session=True, stdin=pipe, stdout=pipe)
 assert bystander.pid == group == os.getpgid(group), (bystander.pid, group)
 assert bystander.stdout.readline() == b"up\n"
 time.sleep(1)  # until the deadline is past
 os.kill(init.pid, signal.SIGCONT)
 status = init.wait()
-# (The leader ends if the user's process does.)
-lives = "lives" if bystander.poll() is None else "was killed"
+# A SIGKILL that has been sent comes before this.
+os.write(bystander.stdin.fileno(), b"\n")
+lives = "lives" if bystander.stdout.readline() == b"alive\n" else "was killed"
 print(f"the bystander {lives}, the status is {status}", flush=True)
 os._exit(0)

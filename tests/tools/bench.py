@@ -82,17 +82,8 @@ while True:
             os._exit(os.WEXITSTATUS(status))
 """
 
-# Inits that are looked for in PATH; the command follows these words. my_init and
-# chaperone would start services too, and end by killing everything.
-KNOWN = {
-    "dumb-init": "dumb-init --",
-    "tini": "tini -s --",
-    "catatonit": "catatonit --",
-    "my_init": "my_init --quiet --skip-startup-files --skip-runit --no-kill-all-on-exit --",
-    "chaperone": "chaperone --force --no-defaults --no-syslog --task",
-}
-# They kill no process but their own child.
-HARMLESS = ("dumb-init", "tini", "catatonit")
+# Inits that are looked for in PATH; the command follows these words.
+KNOWN = {"dumb-init": "dumb-init --", "tini": "tini -s --", "catatonit": "catatonit --"}
 
 
 class Unmeasured(Exception):
@@ -536,8 +527,8 @@ class Table:
             print("  ".join([first.ljust(widths[0]), *cells]))
 
 
-def written(python, directory):
-    """Write pyinit and the floors into a directory, and compile them with a Python.
+def written(directory):
+    """Write pyinit and the floors into a directory, and compile them.
 
     Return the words that run each from source, and those that run it compiled.
     """
@@ -545,10 +536,10 @@ def written(python, directory):
     texts = {"pyinit": PYINIT.read_text(), "floor": FLOOR, "init": FLOOR_INIT}
     for name, text in {**texts, "Python alone": BARE}.items():
         (directory / f"{name}.py").write_text(text)
-    run([python, "-IS", "-m", "compileall", "-b", "-q", str(directory)])
+    run([*PYTHON, "-m", "compileall", "-b", "-q", str(directory)])
     words = [
         {
-            name: [python, "-IS", str(directory / f"{name}.{suffix}")]
+            name: [*PYTHON, str(directory / f"{name}.{suffix}")]
             for name in (*texts, "Python alone")
         }
         for suffix in ("py", "pyc")
@@ -567,10 +558,10 @@ def without_pyc(subjects):
     return {name: [words[0], *flags, *words[2:]] for name, words in subjects.items()}
 
 
-def measure_starts(table, source, compiled, inits, rounds, of=""):
+def measure_starts(table, source, compiled, inits, rounds):
     """Start to the command's end, from source and compiled, without and with options."""
     option = ["-r", "15:3", "--"]
-    library = {} if of else without_pyc(source)
+    library = without_pyc(source)
     subjects = {
         "pyinit": source["pyinit"],
         "pyinit, compiled": compiled["pyinit"],
@@ -579,25 +570,23 @@ def measure_starts(table, source, compiled, inits, rounds, of=""):
         "floor": source["floor"],
         "floor, compiled": compiled["floor"],
         "Python alone": source["Python alone"],
-        **{name + NO_PYC: library[name] for name in ("pyinit", "floor") if library},
+        **{name + NO_PYC: library[name] for name in ("pyinit", "floor")},
         **inits,
     }
     subjects = {name: [*words, TRUE] for name, words in subjects.items()}
-    samples = interleaved(subjects, seconds, rounds, f"start{of}")
+    samples = interleaved(subjects, seconds, rounds, "start")
     for row, name, form in (
-        (f"start{of}, ms", "pyinit", ""),
-        (f"start{of}, compiled, ms", "pyinit", ", compiled"),
-        (f"start{of} with `-r 15:3`, ms", "pyinit -r", ""),
-        (f"start{of} with `-r 15:3`, compiled, ms", "pyinit -r", ", compiled"),
-        (f"start{of}{NO_PYC}, ms", "pyinit", NO_PYC),
+        ("start", "pyinit", ""),
+        ("start, compiled", "pyinit", ", compiled"),
+        ("start with `-r 15:3`", "pyinit -r", ""),
+        ("start with `-r 15:3`, compiled", "pyinit -r", ", compiled"),
+        (f"start{NO_PYC}", "pyinit", NO_PYC),
     ):
-        if name + form not in samples:
-            continue
         cells = {"pyinit": samples[name + form], "floor": samples["floor" + form]}
-        if row == f"start{of}, ms":
+        if row == "start":
             others = ("Python alone", *inits)
             cells.update({name: samples[name] for name in others if name in samples})
-        table.put(row, cells, "floor", 1e3)
+        table.put(f"{row}, ms", cells, "floor", 1e3)
 
 
 def measure_orphans(table, subjects, base, directory, options):
@@ -649,12 +638,6 @@ def arguments():
         metavar="NAME='COMMAND …'",
         help="another init, with all its words before the command; repeatable",
     )
-    parser.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        help="another interpreter to start with; repeatable",
-    )
     parser.add_argument("--image", help="for containers, with python3 in it")
     parser.add_argument("--starts", type=int, default=100, help="rounds of starts")
     parser.add_argument("--signals", type=int, default=3000, help="signals a round")
@@ -668,14 +651,12 @@ def arguments():
 
 
 def find_inits(peers, why_not):
-    """Return the words of each other init; without a namespace of the harmless ones."""
+    """Return the words of each other init; without a namespace of the known ones alone."""
     inits = {n: w.split() for n, w in KNOWN.items() if shutil.which(n)}
-    inits.update(peers)
-    for name in [*inits]:
-        if why_not and name not in HARMLESS:
-            progress(f"not measured: {name}, which may kill everything: {why_not}")
-            del inits[name]
-    return inits
+    if peers and why_not:
+        progress(f"not measured: what may kill everything: {why_not}")
+        return inits
+    return {**inits, **dict(peers)}
 
 
 def main():
@@ -686,14 +667,8 @@ def main():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        source, compiled = written(sys.executable, directory / "this")
+        source, compiled = written(directory / "this")
         measure_starts(table, source, compiled, inits, options.starts)
-        for number, other in enumerate(options.python):
-            show = "import platform; print(platform.python_version())"
-            of = f" with CPython {run([other, '-c', show]).strip()}"
-            words = written(other, directory / str(number))
-            measure_starts(table, *words, {}, options.starts // 3, of)
-
         forms = ("", source, inits), (", compiled", compiled, {})
         for form, ours, others in (*forms, (NO_PYC, without_pyc(source), {})):
             subjects = {"pyinit": ours["pyinit"], **others, "floor": ours["init"]}
