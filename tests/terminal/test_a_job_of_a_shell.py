@@ -308,13 +308,6 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
         screen.answers(line)
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED[:-1])
-def test_the_command_gets_the_ignored_stops(any_shell, mode, ignored):
-    command = "grep SigIgn /proc/self/status"
-    with_init = any_shell.run(ignoring(ignored, f"{INIT} {mode} {command}"))
-    assert with_init == any_shell.run(ignoring(ignored, command))
-
-
 # --- The shell is outside of our PID namespace ------------------------------------------
 # pyinit is PID 1, in the group of unshare(1), whose number it cannot see: getpgrp() is 0.
 # dumb-init does all of this, too; of no init at all the kernel stops unshare alone, and
