@@ -64,7 +64,7 @@ def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
         shell.answers(line)
         # With -c, the next Ctrl-Z would else stop pyinit before the command, which the
         # kernel lets read once more before it stops: of "jobs" bash would get "obs".
-        until(lambda: stage(only_child(shell.pid)) == "on", "pyinit knows of the fg")
+        at_rest(only_child(shell.pid))
     shell.leave("\x03", 130)
     shell_reads(shell)
     assert shell.run("jobs") == ""
@@ -240,7 +240,7 @@ def test_who_hands_the_terminal_on(shell, tmp_path, mode):
     # With -c, one that is sent stops pyinit itself at once: the command may still read.
     for how in ("typed",) if mode else ("typed", "sent"):
         # Until pyinit is back at its work, one that is sent stops pyinit alone.
-        until(lambda: stage(pid) == "on", "pyinit has been resumed, and knows it")
+        at_rest(pid)
         stop(shell, pid, how)
         shell.stopped()
         until_state(only_child(pid), "T")  # or it could still read "fg"
@@ -306,6 +306,7 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
             shell_reads(screen)
             fg(screen, pid)
         screen.answers(line)
+        at_rest(pid)  # with -c, pyinit may still be passing the SIGCONT of fg on
 
 
 # --- The shell is outside of our PID namespace ------------------------------------------
@@ -415,6 +416,7 @@ def test_a_key_before_it_wants_the_terminal(any_shell, mode, key):
     screen = any_shell
     pid = job(screen, f"{INIT} {mode} {ANSWER} later &")
     fg(screen, pid)
+    at_rest(pid)
     if key == "\x03":
         screen.leave(key, 130)
         return
