@@ -11,6 +11,7 @@ import signal
 import pytest
 from jobs import (
     ANSWER,
+    EVERY_KEY,
     MODES,
     OPTIONS,
     at_rest,
@@ -27,7 +28,6 @@ from support import (
     AT_PROMPT,
     ECHOES,
     INIT,
-    KEYS,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -47,7 +47,7 @@ from support import (
 BOTH_SHELLS = ["bash", "dash"]
 
 
-@crossed(key=KEYS, mode=OPTIONS)
+@crossed(key=EVERY_KEY, mode=OPTIONS)
 def test_it_gets_the_terminals_signals_once(shell, mode, key):
     shell.start(*mode, "--", *REPORTER, said="ready .*\n")
     shell.gets_once(only_child(shell.pid), *key)
@@ -285,7 +285,11 @@ def test_a_reader_in_the_background(any_shell, mode, ignored):
 
 
 # The command has the default action back, as a shell has; or not.
-STOPPED = [("default", "Ctrl-Z"), ("", "Ctrl-Z"), ("default", "SIGSTOP")]
+STOPPED = {
+    "default Ctrl-Z": ("default", "Ctrl-Z"),
+    "Ctrl-Z": ("", "Ctrl-Z"),
+    "SIGSTOP": ("default", "SIGSTOP"),
+}
 
 
 @crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)

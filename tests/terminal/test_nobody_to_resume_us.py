@@ -11,13 +11,12 @@ import signal
 import time
 
 import pytest
-from jobs import LAYOUTS, LENT, OPTIONS, crossed
+from jobs import EVERY_KEY, LAYOUTS, LENT, OPTIONS, crossed
 from support import (
     AT_PROMPT,
     BASH,
     ECHOES,
     INIT,
-    KEYS,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -82,7 +81,7 @@ def test_a_shell_has_job_control(launch):
     lambda launch, mode, *_: launch in LENT and mode,
     launch=ALONE,
     mode=OPTIONS,
-    key=KEYS,
+    key=EVERY_KEY,
 )
 def test_the_terminals_signals_come_once(launch, mode, key):
     screen = launch(*mode, "--", *REPORTER)
