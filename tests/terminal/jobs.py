@@ -1,5 +1,6 @@
 """What the tests of job control share, beside support.py: shells, stops, and rest."""
 
+import collections
 import contextlib
 import functools
 import itertools
@@ -15,6 +16,7 @@ from support import (
     AT_PROMPT,
     BASH,
     FULL,
+    KEYS,
     PROGRAMS,
     PYTHON,
     STOPS,
@@ -34,6 +36,7 @@ MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
 OPTIONS = {"default": [], "single": ["-c"]}
 ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
 ANSWER = shlex.join(ANSWERS)
+EVERY_KEY = {number.name: (key, number) for key, number in KEYS}
 ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 WAYS = ["Ctrl-Z", *STOPS]
 
@@ -49,18 +52,29 @@ def crossed(unless=None, **values):
         else [(getattr(one, "name", str(one)), one) for one in each]
         for each in values.values()
     ]
-    rows = [[*zip(*row)] for row in itertools.product(*columns)]
-    rows = [row for row in rows if not unless or not unless(*row[1])]
+    cases = {}  # by their names, one for each value
+    for row in itertools.product(*columns):
+        names, case = zip(*row)
+        if not unless or not unless(*case):
+            cases[names] = case
     if not FULL:
-        wanted = {(n, name) for row in rows for n, name in enumerate(row[0])}
-        picked = []
+        picked, used = [], collections.Counter()
+        wanted = {one for names in cases for one in enumerate(names)}
+
+        def gain(names):
+            """The most that is new, and then the least that is not."""
+            return len(wanted & {*enumerate(names)}), -sum(
+                used[one] for one in enumerate(names)
+            )
+
         while wanted:
-            picked.append(max(rows, key=lambda row: len(wanted & {*enumerate(row[0])})))
-            wanted -= {*enumerate(picked[-1][0])}
-        rows = picked
+            picked.append(max(cases, key=gain))
+            wanted -= {*enumerate(picked[-1])}
+            used.update(enumerate(picked[-1]))
+        cases = {names: cases[names] for names in picked}
     return pytest.mark.parametrize(
         [*values],
-        [pytest.param(*row[1], id="-".join(row[0])) for row in rows],
+        [pytest.param(*case, id="-".join(names)) for names, case in cases.items()],
         indirect=[name for name in values if name in ("any_shell", "launch")],
     )
 

@@ -12,13 +12,12 @@ import signal
 import time
 
 import pytest
-from jobs import LAYOUTS, LENT, OPTIONS, crossed
+from jobs import EVERY_KEY, LAYOUTS, LENT, OPTIONS, crossed
 from support import (
     AT_PROMPT,
     BASH,
     ECHOES,
     INIT,
-    KEYS,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -32,7 +31,6 @@ from support import (
     strace,
     tool,
     until,
-    until_state,
 )
 
 # Takes a group of its own and the foreground, becomes the words before "--" or ends, and
@@ -84,20 +82,12 @@ def test_a_shell_has_job_control(launch):
     lambda launch, mode, *_: launch in LENT and mode,
     launch=ALONE,
     mode=OPTIONS,
-    key=KEYS,
+    key=EVERY_KEY,
 )
 def test_the_terminals_signals_come_once(launch, mode, key):
     screen = launch(*mode, "--", *REPORTER)
     screen.expect("ready .*\n")
     screen.gets_once(screen.init, *key)
-
-
-@BOTH_MODES
-def test_a_hang_up_reaches_the_command(container, mode):
-    screen = container(*mode, "sh", "-c", "echo up; sleep 100")
-    screen.expect("up\n")
-    screen.close()
-    assert screen.process.status() == 129
 
 
 # --- Ctrl-Z, and other stops ------------------------------------------------------------
@@ -174,23 +164,6 @@ def test_a_single_child_keeps_the_terminal_that_it_took(launch, tmp_path):
     os.kill(child, signal.SIGSTOP)
     assert screen.run("echo fine") == "fine\n"
     assert "TIOCSPGRP" not in log.read_text()
-
-
-def test_a_stop_that_was_sent_lasts(container):
-    screen = container(*ECHOES)
-    screen.expect("up\n")
-    command = only_child(screen.init)
-    os.kill(screen.init, signal.SIGTSTP)
-    until_state(command, "T")
-    # Passed on by the same loop, later: the command is still stopped then.
-    os.kill(screen.init, signal.SIGURG)
-    until(lambda: state(screen.init) == "S", "pyinit waits again")
-    assert state(command) == "T"
-    os.kill(screen.init, signal.SIGCONT)
-    screen.answers("hello")
-    # And after that the terminal's own stop is undone again.
-    screen.type("\x1a")
-    screen.answers("again")
 
 
 # --- Whose terminal it is ---------------------------------------------------------------

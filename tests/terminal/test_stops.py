@@ -53,7 +53,7 @@ def stopped(process, number):
     command = only_child(process.init)
     os.kill(process.init, number)
     until_state(command, "T")
-    handled(process.init)
+    at_rest(process.init)
     return command
 
 
@@ -127,7 +127,11 @@ def test_the_default_action_ends_the_whole_group(launch, end):
     gone(process.run)
 
 
-@crossed(mode=OPTIONS, how=["hang up", *STOPS], end=[signal.SIGTERM, signal.SIGHUP])
+@crossed(
+    mode={"single": ["-c"], "default": []},
+    how=["hang up", *STOPS],
+    end=[signal.SIGTERM, signal.SIGHUP],
+)
 def test_as_pid_1_of_a_terminal(container, mode, how, end):
     screen = container(*mode, *ANSWERS, "still" if how == "hang up" else "ends")
     up(screen)
@@ -194,8 +198,7 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     if by == "us, before":  # and that is over
         stopped(process, signal.SIGTSTP)
         os.kill(process.init, signal.SIGCONT)
-        until_state(command, "S")
-        at_rest(process.init)
+        assert at_rest(command, process.init) == ["S", "S"]
     if by != "itself":
         os.kill(command, signal.SIGSTOP)
     until_state(command, "T")
@@ -293,6 +296,7 @@ def test_those_that_were_stopped_before(launch, stop, options):
     command, left = up(process), command_of(process.init)
     os.kill(process.init, stop)
     until(lambda: state(command) == state(left) == "T", "the group is stopped")
+    at_rest(process.init)
     os.kill(command, signal.SIGKILL)
     goes_on(process)
     if options:
