@@ -42,6 +42,7 @@ ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
+OUTSIDE = 0  # getpgrp(2), tcgetpgrp(3): a group that is not in our PID namespace
 FOREVER = float("inf")  # the grace that --wait gives, in seconds
 LOOK = 0.02  # seconds from one look for those who are left to the next
 ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
@@ -63,20 +64,22 @@ def exists(whom: int) -> bool:
 
 
 def foreground() -> "int | None":
-    """Return the terminal's foreground group; None if stdin is not our terminal.
-
-    It is 0 if that group is outside our PID namespace.
-    """
+    """Return the terminal's foreground group; None if stdin is not our terminal."""
     try:
         return os.tcgetpgrp(0)
     except OSError:
         return None
 
 
+def leads_session() -> bool:
+    """Tell whether the session is ours, so that no shell before us can be in it."""
+    return os.getsid(0) == os.getpid()
+
+
 def say(text: str) -> None:
     """Write a line to stderr; if that fails, drop the line and the signal it causes.
 
-    (That would else be passed on to the command, as all signals are.)
+    Otherwise that SIGPIPE, say, would be passed on to the command.
     """
     line = "[pyinit] %s\n" % text.translate({10: "\\n", 13: "\\r"})
     if attempt(os.write, 2, line.encode(errors="surrogateescape")):
@@ -89,7 +92,7 @@ def reason(error: Exception) -> str:
 
 
 def as_text(data: bytes) -> str:
-    """Return bytes as a text of which say() makes the same bytes."""
+    """Return bytes as a text that say() writes as the same bytes."""
     return data.decode(errors="surrogateescape")
 
 
@@ -138,7 +141,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Say what is wrong, as argparse does, and raise SystemExit."""
-        text = f"{self.format_usage()}{self.prog}: error: {message}\n"
+        text = f"usage: {self.usage}\n{self.prog}: error: {message}\n"
         attempt(os.write, 2, text.encode(errors="surrogateescape"))
         self.exit(2)
 
@@ -149,7 +152,7 @@ def make_parser() -> Parser:
     abbreviates = not hasattr(signal, "valid_signals")
     parser = Parser(
         prog="pyinit.py",
-        usage="%(prog)s [options] [--] command [arg ...]",
+        usage="pyinit.py [options] [--] command [arg ...]",
         description="Be PID 1: run one command, pass signals on, reap zombies.",
         epilog="Exit status: the command's own, or 128 + N if signal N ended it; 127 if"
         " it was not found, 126 if it could not be run, 125 if pyinit failed, 2 if"
@@ -210,7 +213,9 @@ def make_parser() -> Parser:
         help="say on stderr what happens (or DUMB_INIT_DEBUG=1)",
     )
     add("-V", "--version", action="version", version="pyinit " + __version__)
-    if abbreviates:  # these could be --verbose or --version, even as the command's own
+    if abbreviates:
+        # These could be --verbose or --version: an error, even among the command's own
+        # words. So they are options by themselves.
         words = ("--", "--v", "--ve", "--ver")
         add(*words, dest="verbose", action="store_true", help=argparse.SUPPRESS)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -244,6 +249,7 @@ def as_given(
     """
     words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
     if argv is not None or __name__ != "__main__" or len(words) <= len(command):
+        # They are a caller's, who has imported us, or there is no /proc.
         words = [os.fsencode(word) for word in command]
     return words[: -len(command)], words[-len(command) :]
 
@@ -252,17 +258,18 @@ def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     """Tell whether a script's first line is what has started us, and so would again.
 
     Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
-    the kernel has added the script to it. To run that once more would never end. Of our
-    own command line the words before the script are the last of the line's, or (where
-    the line has only the name of this file) end in them.
+    the kernel has added the script to it. To run that once more would never end.
     """
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
     if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
         return False
-    words = b" ".join(line[2:].split())
-    found = words.replace(b"/usr/bin/env ", b"/").replace(b"/-S ", b"/")  # in PATH
     ours = b" ".join(before) or os.fsencode(globals().get("__file__", "?"))
-    return words.endswith(ours) or (b"/" + ours).endswith((words, found))
+    if b" ".join(line.split()).endswith(ours):
+        return True
+    # A line can name us otherwise: "#!/usr/bin/env pyinit.py". Then it has started our
+    # parent, a pyinit with the very same words, and by that us.
+    parent = read_file("/proc/%d/cmdline" % os.getppid())
+    return bool(before) and parent == read_file("/proc/self/cmdline")
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -293,7 +300,8 @@ def become(command: "list[bytes]") -> None:
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
             if error.errno == ENOENT and head:  # it is there
                 error.strerror = f"interpreter {interpreter(head)}: {error.strerror}"
-            if head or file == name or error.errno not in (ENOENT, ENOTDIR):
+            is_there = head or error.errno not in (ENOENT, ENOTDIR)
+            if is_there or file == name:  # or PATH is not searched
                 failure = failure or error
     raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
 
@@ -301,11 +309,10 @@ def become(command: "list[bytes]") -> None:
 def interpreter(head: bytes) -> str:
     """Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
     if head[:2] == b"#!":
-        what = head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0]
-    else:  # a program: its first path, most often that of another C library
-        paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-        what = b"".join(paths[:1])
-    return as_text(what)
+        return as_text(head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0])
+    # A program: its first path, most often the loader of another C library.
+    paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
+    return as_text([*paths, b"or loader"][0])
 
 
 def undo_locale_coercion() -> None:
@@ -315,7 +322,7 @@ def undo_locale_coercion() -> None:
         _, is_given, rest = given.partition(b"\0LC_CTYPE=")
         if is_given:
             os.environb[b"LC_CTYPE"] = rest.partition(b"\0")[0]
-        elif [*os.environ][-1] == "LC_CTYPE":  # (Python's is the last)
+        elif [*os.environ][-1] == "LC_CTYPE":  # what Python has set comes last
             del os.environ["LC_CTYPE"]
 
 
@@ -347,9 +354,9 @@ def close_inherited() -> None:
 
 
 # === Start the command, in one of three modes =========================================
-# JOB      stdin is our terminal, stdout a terminal too ("pyinit ... | less" is no JOB:
-#          less needs the terminal). The child leads a group of its own in our session.
-#          Ctrl-C and Ctrl-Z reach that group, and not us.
+# JOB      stdin is our terminal, and stdout is one too ("pyinit ... | less" is no JOB:
+#          less needs the terminal) or we lead the session. The child leads a group of
+#          its own in our session. Ctrl-C and Ctrl-Z reach that group, and not us.
 # SINGLE   -c. The child stays in our group. Ctrl-C and Ctrl-Z reach both the child and
 #          us, so that we do not pass them on.
 # SESSION  All else. The child leads a session of its own, which has no terminal, even
@@ -364,13 +371,13 @@ class Init:
         self.options = options
         self.log = say if options.verbose else lambda text: None
         self.name = as_text(options.command[0])
-        self.group = os.getpgrp()  # 0: it is outside our PID namespace, with its shell
+        self.group = os.getpgrp()
         self.mode = SESSION
         if options.single_child:
             self.mode = SINGLE
-        elif foreground() is not None and os.isatty(1) and self.group:
-            self.mode = JOB
-        # Who is to stop with the child, and die of its Ctrl-C. In JOB that is our whole
+        elif foreground() is not None and self.group != OUTSIDE:
+            self.mode = JOB if os.isatty(1) or leads_session() else SESSION
+        # Who stops when the child does, and dies of its Ctrl-C. In JOB it is our whole
         # group: the terminal's keys reach the child's group alone.
         self.us = OUR_GROUP if self.mode == JOB else os.getpid()
         self.forward_as = {n: n for n in SIGNALS}  # what is sent for each; 0: nothing
@@ -380,7 +387,8 @@ class Init:
         self.forward_as.update(options.rewrite)  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
-        self.stopped_by = 0  # the stop signal that we last sent the child, or followed
+        self.is_stopped = False  # so far as we know: what ends it has to resume it, too
+        self.sent_stop = 0  # the stop signal that we have sent it, until we resume it
         self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.status = 0  # what we exit with
@@ -391,16 +399,17 @@ class Init:
         """Fork a child that becomes the command with that signal mask; or Exception."""
         undo_locale_coercion()
         # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2));
-        # while SIGTSTP is, it does not stop us. The command is to have them ignored.
+        # while SIGTSTP is, it does not stop us. The command gets them ignored again.
         ours = (SIGCHLD, SIGTSTP)
         ignored = {int(n) for n in ours if signal.getsignal(n) == SIG_IGN}
         # Python ignores SIGPIPE and SIGXFSZ, and has a handler (a callable) for SIGINT.
-        # The command is not to inherit that, and no handler is to run before exec(2).
+        # The command must not inherit that, and no handler may run before exec(2).
         handled = [n for n in SIGNALS if callable(signal.getsignal(n))]
         for number in (*ours, *handled, SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, SIG_DFL)
-        signal.sigtimedwait([], 0)  # refused for good, it fails here, and not later
-        self.reap()  # zombies from before exec(2) (PyPy, without waitid, fails here)
+        # If seccomp refuses these calls for good, fail here. (PyPy does: no waitid.)
+        signal.sigtimedwait([], 0)
+        self.reap()  # zombies from before exec(2)
         self.child = os.fork()
         if self.child == 0:
             self.be_child(mask, ignored)
@@ -408,7 +417,7 @@ class Init:
 
     def be_child(self, mask: "set[int | signal.Signals]", ignored: "set[int]") -> None:
         """Become the command; or say why not, and exit. We are in the child here."""
-        what, status = "cannot start", 125
+        what, status = "cannot start", 125  # what to say if the next line fails
         try:
             name_the_command()
             for number in ignored:
@@ -416,7 +425,7 @@ class Init:
             if self.mode == JOB:
                 what = "cannot start: setpgid"
                 os.setpgid(0, 0)
-                self.child = os.getpid()
+                self.child = os.getpid()  # as the parent has it
                 self.pass_terminal(self.child)
             elif self.mode == SESSION:
                 what = "cannot start: setsid"
@@ -449,7 +458,7 @@ class Init:
             self.handle(signal.sigwaitinfo(SIGNALS))
 
     def handle(self, info: "signal.struct_siginfo") -> None:
-        """Do what one signal asks for: that is decided here, and nowhere else."""
+        """Do what one signal asks for, whether the child runs or we wait for others."""
         number, by_kernel = info.si_signo, info.si_code == SI_KERNEL
         if number == SIGCHLD:  # a child has died, stopped or resumed
             self.reap()
@@ -460,11 +469,12 @@ class Init:
             pass  # the terminal has sent it to the child, too
         else:
             sent = self.forward_as[number]
-            self.is_ending = self.is_ending or number == SIGTERM
+            self.is_ending = self.is_ending or SIGTERM in (number, sent)
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
-                # (Also if -r makes another signal of it: so does dumb-init.) By SIGTSTP
-                # as the terminal would, or by SIGSTOP as a process would.
+                # (Also if -r makes another signal of it: so does dumb-init.) A Ctrl-Z
+                # stops us only if a shell is there to resume us; of a process's signal
+                # we stop anyway: who has sent it can resume us.
                 how = SIGTSTP if by_kernel else SIGSTOP
                 if not self.stop_us(os.getpid(), how) and by_kernel:
                     self.resume("nobody else could resume it")
@@ -487,18 +497,25 @@ class Init:
             text = f"sent {name_of(number)} to {name}" if number else "dropped"
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
+        self.note_sent(number, why)
+
+    def note_sent(self, number: int, why: "str | int") -> None:
+        """Remember whether the child is stopped; resume it if it is asked to end."""
         if number in STOPS:
-            self.stopped_by = number
+            self.is_stopped, self.sent_stop = True, number
         elif number == SIGCONT:
-            self.stopped_by = 0
-            # That is no news for follow_stop(), which could take it for that of a later
-            # stop that is still on its way.
+            self.is_stopped, self.sent_stop = False, 0
+            # waitid(2) reports that until it is asked. Ask now: later, follow_stop()
+            # would take the report for the end of the next stop.
             attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
-        elif self.stopped_by and number in ENDS:
+        elif number and self.is_stopped and (number in ENDS or why in ENDS):
             self.send(SIGCONT, "it is to end")
 
     def reap(self) -> bool:
-        """Reap dead children, only note the command's death; tell if any is left."""
+        """Reap the dead, but only note the command's death; tell if any child is left.
+
+        The command is, until reap_child().
+        """
         while True:  # one SIGCHLD can stand for any number of deaths
             try:
                 # WNOWAIT: only look. bid_farewell() is to signal its group first: a
@@ -532,8 +549,7 @@ class Init:
     # SIGTTIN or SIGTTOU: it needs  give it the terminal, if no  leave it stopped
     # the terminal                  shell needs that; else stop
     #
-    # We stop by SIGTSTP, which stops neither PID 1 nor a group without a shell: then
-    # nobody is there to see us stopped, and nobody to resume us.
+    # We do not stop where nobody would see that and could resume us: stop_us().
     def follow_stop(self) -> None:
         """Do what that table says, if the child has stopped since we last asked."""
         if self.mode == SESSION:
@@ -545,52 +561,58 @@ class Init:
             return  # it is dead
         if news is None:
             return
-        by = news.si_status
         if news.si_code == os.CLD_CONTINUED:
-            self.stopped_by = 0
+            self.is_stopped, self.sent_stop = False, 0
             if self.mode == SINGLE:
                 # A shell's fg has resumed our group, so the child as well. Drop our
                 # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
+                # (Signals are taken lowest number first: this SIGCHLD before that.)
                 signal.sigtimedwait([SIGCONT], 0)
-        elif self.mode == SINGLE and by == SIGSTOP and foreground() is None:
-            pass  # a process has stopped it, and there is no shell to see that
-        else:
-            # (If it has handled the stop that we sent, this one has another number.)
-            sent_by_us, self.stopped_by = by == self.stopped_by, by
-            waits = by in (SIGTTIN, SIGTTOU)
-            if waits and self.mode == JOB and self.give_terminal():
-                return
-            if not self.stop_us(self.us, SIGTSTP) and not (waits or sent_by_us):
-                self.resume("nobody else could resume it")
+            return
+        by = news.si_status
+        if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
+            return  # a process has stopped it, and there is no shell to see that
+        self.is_stopped = True
+        needs_terminal = by in (SIGTTIN, SIGTTOU)
+        if needs_terminal and self.mode == JOB and self.give_terminal():
+            return
+        is_resumed = self.stop_us(self.us, SIGTSTP)
+        # (If the child has handled what we sent, it has stopped by another signal.)
+        if not is_resumed and not needs_terminal and by != self.sent_stop:
+            self.resume("nobody else could resume it")
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
         owner = foreground()
-        if not owner:
+        if owner in (None, OUTSIDE):
             return False
-        has_shell = owner != self.group and os.getsid(0) != os.getpid()
-        if (has_shell and exists(-owner)) or attempt(os.tcsetpgrp, 0, self.child):
+        is_free = owner == self.group or leads_session() or not exists(-owner)
+        if not is_free or attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
         return True
 
     def stop_us(self, whom: int, how: int) -> bool:
-        """Stop us or OUR_GROUP; return when resumed, or False if nothing stops us."""
+        """Stop us or OUR_GROUP; return when resumed, or False if that does not stop us.
+
+        SIGTSTP stops neither PID 1 nor a group without a shell (POSIX: orphaned).
+        """
         if SIGCONT in signal.sigpending():
             return True  # already, and a stop signal would discard that SIGCONT
         self.pass_terminal(self.group)
         attempt(os.kill, whom, how)
         signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP])  # here it stops us
         signal.pthread_sigmask(SIG_BLOCK, [SIGTSTP])
-        # What has resumed us is still pending, for handle(): a SIGCONT, or a SIGTSTP
-        # that came later and discarded the SIGCONT. (Group 0 has its shell outside.)
-        return not self.group or bool(signal.sigpending() & {SIGCONT, SIGTSTP})
+        # The SIGCONT that has resumed us is pending, for handle(); or a stop signal is,
+        # that came later and has discarded it. (A shell outside: we cannot know.)
+        signs = {SIGCONT, *TTY_STOPS}
+        return self.group == OUTSIDE or not signs.isdisjoint(signal.sigpending())
 
     def resume(self, why: "str | int" = SIGCONT) -> None:
         """Resume the child; give it the terminal if our group is in the foreground."""
         self.pass_terminal(self.child)
         # (-r changes what is passed on, not how a stop ends.)
-        self.send(SIGCONT if self.stopped_by else self.forward_as[SIGCONT], why)
+        self.send(SIGCONT if self.is_stopped else self.forward_as[SIGCONT], why)
 
     def pass_terminal(self, group: int) -> None:
         """In JOB, make the child's group or ours the foreground one, if either is."""
@@ -599,15 +621,17 @@ class Init:
 
     # === Leave ========================================================================
     def bid_farewell(self) -> None:
-        """Send those left a SIGTERM: the dead child still holds its group's number."""
+        """Send those left a SIGTERM, while the dead child holds its group's number.
+
+        Each phase is begun again after an error: so the SIGTERM comes last.
+        """
         self.deadline = now() + self.options.grace
         self.pass_terminal(self.group)
-        self.mode = SESSION  # those left do not have our terminal: all is passed on
+        self.mode = SESSION  # as there, the terminal is not that of those left
         if self.options.grace and os.getpid() == 1:
             self.target = EVERYBODY
         waits = self.options.grace == FOREVER and not self.is_ending
         if self.target != self.child and not waits:
-            # (This comes last: after an error all of this is done again.)
             self.send(self.forward_as[SIGTERM], "farewell")
 
     def reap_child(self) -> None:
@@ -627,8 +651,8 @@ class Init:
         """Go on as before while others exist; when the grace is over, kill them."""
         looks, grace = 0, self.options.grace
         while grace:
-            # Asked first: then we kill only whom we have just seen, even if we were
-            # stopped in between. (The clock of times(2) can stand still, if refused.)
+            # The clock comes first: so we kill only whom we have just seen, even if we
+            # were stopped in between. (If times(2) is refused, its clock stands still.)
             is_late = now() >= self.deadline or looks * LOOK >= grace
             has_child = self.reap()
             if not self.others_exist():
@@ -649,8 +673,7 @@ class Init:
     def die_of_ctrl_c(self) -> None:
         """Die of SIGINT if the child has, at a terminal: so a script's loop ends, too.
 
-        (A process's SIGINT does it as well: that cannot be told from a Ctrl-C. PID 1
-        does not die of it.)
+        PID 1 does not die of it. (We cannot know whether it was a Ctrl-C or a process.)
         """
         if self.dies_of == SIGINT and foreground() == self.group:
             attempt(os.kill, self.us, SIGINT)
@@ -658,8 +681,10 @@ class Init:
 
     def others_exist(self) -> bool:
         """Tell whether anybody is left of those that we signal."""
-        if self.target in (EVERYBODY, self.child):
-            return self.target == EVERYBODY and exists(EVERYBODY)
+        if self.target == EVERYBODY:
+            return exists(EVERYBODY)
+        if self.target == self.child:
+            return False  # -c: that was the child alone
         # If a process has the child's pid again, the group of that number is gone.
         return exists(self.target) and not exists(self.child)
 
@@ -675,9 +700,9 @@ def now() -> float:
 def main(argv: "list[str] | None" = None) -> int:
     """Run argv, or sys.argv; return the exit status, or SystemExit of argparse."""
     try:
-        mask = signal.pthread_sigmask(SIG_BLOCK, SIGNALS)
+        mask = signal.pthread_sigmask(SIG_BLOCK, SIGNALS)  # if we are imported
         if __name__ == "__main__":
-            mask = mask_at_start  # the command is to have that one
+            mask = mask_at_start
         init = Init(read_command_line(argv))
         init.start(mask)
     except Exception as error:

@@ -2,20 +2,20 @@
 
 import functools
 import os
-import re
 import shutil
 import signal
 
 import pytest
 from engines import containers, docker, engine, podman  # noqa: F401, fixtures
 from support import (
+    AT_PROMPT,
     BASH,
-    PROMPT,
     PYINIT,
     REPORTER,
     STARTED,
     Process,
     Terminal,
+    as_container,
     clean,
     namespace,
     only_child,
@@ -127,33 +127,6 @@ def terminal():
         one.close()
 
 
-def as_container(terminal, *words, trace=()):
-    screen = terminal(*namespace(), "--", *trace, *PYINIT, *words)
-    screen.init = only_child(screen.pid)
-    return screen
-
-
-def as_exec(terminal, *words, trace=()):
-    screen = terminal(*trace, *PYINIT, *words)
-    screen.init = screen.pid
-    return screen
-
-
-def as_script(terminal, *words, trace=()):
-    words = [*trace, *PYINIT, *words]
-    screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *words)
-    screen.init = only_child(screen.pid)
-    return screen
-
-
-@pytest.fixture(
-    params=[as_container, as_exec, as_script], ids=lambda layout: layout.__name__[3:]
-)
-def alone(request, terminal):
-    """Return a function that runs pyinit where there is nobody to resume it."""
-    return functools.partial(request.param, terminal)
-
-
 @pytest.fixture
 def container(terminal):
     """Return a function that runs pyinit as PID 1 at a terminal."""
@@ -164,5 +137,5 @@ def container(terminal):
 def shell(terminal):
     """An interactive bash with job control, at its prompt."""
     screen = terminal(tool("bash"), *BASH[1:])
-    screen.expect(re.escape(PROMPT))
+    screen.expect(AT_PROMPT)
     return screen

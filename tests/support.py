@@ -161,6 +161,8 @@ class Process:
                 self.fail(f"expected the line {line!s}, got {got}")
         return self
 
+    said = expect  # so does a Terminal
+
     def ready(self):
         """Wait until the reporter is ready; return its pid, in its own namespace."""
         line = self.line()
@@ -470,7 +472,10 @@ def interpreter(version):
 
 def mask(pid, name):
     """Return the signals of a mask in /proc/PID/status as a set: "SigBlk", "ShdPnd" …"""
-    bits = int(field(Path(f"/proc/{pid}/status").read_text(), name), 16)
+    try:
+        bits = int(field(Path(f"/proc/{pid}/status").read_text(), name), 16)
+    except OSError:  # there is no such process
+        return set()
     return {number for number in range(1, 65) if bits >> (number - 1) & 1}
 
 
@@ -592,14 +597,19 @@ def field(text, name):
 
 
 PROMPT = "@prompt@ "
+AT_PROMPT = re.escape(PROMPT)
 ECHOES = ["sh", "-c", "echo up; while read line; do echo got $line; done"]
 
 
 class Terminal:
-    """A pseudo-terminal, and the program that has it as its controlling terminal."""
+    """A pseudo-terminal, and the program that has it as its controlling terminal.
 
-    def __init__(self, *argv, ours=True):
+    ours=False: it is nobody's controlling terminal. stdout=False: it is stdin alone.
+    """
+
+    def __init__(self, *argv, ours=True, stdout=True):
         self.master, slave = open_terminal()
+        self.name, self.slave = os.ttyname(slave), None  # for press()
         attributes = termios.tcgetattr(slave)
         attributes[3] &= ~termios.ECHO
         # Without it the terminal, at a Ctrl-C, sends the signal and then throws away what
@@ -612,8 +622,10 @@ class Terminal:
             os.setsid()
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-        kwargs = {"stdin": slave, "stdout": slave, "stderr": slave}
-        if argv[0] == "unshare":
+        kwargs = {"stdin": slave}
+        if stdout:
+            kwargs.update(stdout=slave, stderr=slave)
+        if ours and argv[0] == "unshare":
             # It is PID 1 that is to lead the session, not unshare.
             end = argv.index("--") + 1
             argv = [*argv[:end], tool("setsid"), "--ctty", *argv[end:]]
@@ -628,8 +640,42 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
+    def write(self, text="\n"):  # as a Process has it
+        self.type(text)
+
+    def press(self, keys):
+        """Press keys; return when the line discipline has dealt with them.
+
+        A worker of the kernel's does it, for which poll(2) waits if nothing is to be
+        read; and what was to be read, a key that sends a signal throws away.
+        """
+        self.open()
+        self.type(keys)
+        poll = select.poll()
+        poll.register(self.slave, select.POLLIN)
+        if keys.endswith("\n"):
+            poll.poll(0)
+        else:
+            until(lambda: not poll.poll(0) and not self.unread(), "the key's signal")
+
+    def open(self):
+        """Open the program's end of the terminal as well, to ask what is unread."""
+        if self.slave is None:
+            self.slave = os.open(self.name, os.O_RDWR | os.O_NOCTTY)
+
+    def unread(self):
+        """Return how many bytes were typed that nobody has read."""
+        empty = struct.pack("i", 0)
+        return struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, empty))[0]
+
+    def flush(self):
+        """Throw away what was typed that nobody has read."""
+        self.open()
+        termios.tcflush(self.slave, termios.TCIFLUSH)
+
     def expect(self, *patterns):
         """Wait until each pattern has come, in this order; return what came with it."""
+        before = ""
         for pattern in patterns:
             deadline = monotonic() + DEADLINE
             while not re.search(pattern, self.seen, re.M):
@@ -640,18 +686,29 @@ class Terminal:
                 except OSError:
                     data = b""
                 if not data:
-                    pytest.fail(f"{pattern!r} did not come after {self.seen!r}")
-                self.seen += data.decode(errors="replace").replace("\r\n", "\n")
-                self.all += data.decode(errors="replace")
-                self.process.out += data  # for the report of a failure
+                    pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
+                self.take(data)
             found = re.search(pattern, self.seen, re.M)
             before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
         return before
 
+    def take(self, data):
+        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        self.all += data.decode(errors="replace")
+        if self.process.popen.stdout is None:
+            self.process.out += data  # for the report of a failure
+
+    def said(self, *lines):
+        """Wait for these lines of the command's, whatever comes before."""
+        return self.expect(*(f"^{re.escape(str(line))}\n" for line in lines))
+
+    def status(self):
+        return self.process.status()
+
     def run(self, command):
         """Type a command to the shell at its prompt; return its output."""
         self.type(command + "\n")
-        return self.expect(re.escape(PROMPT))[: -len(PROMPT)]
+        return self.expect(AT_PROMPT)[: -len(PROMPT)]
 
     def start(self, *words, said="up\n", trace=()):
         """Type pyinit and these words to the shell; wait for what the command says."""
@@ -661,7 +718,11 @@ class Terminal:
     def suspend(self):
         """Type Ctrl-Z, which makes a job of what is in the foreground."""
         self.type("\x1a")
-        return self.expect("Stopped", re.escape(PROMPT))
+        return self.stopped()
+
+    def stopped(self):
+        """Wait until the shell says that a job is stopped, and is at its prompt."""
+        return self.expect("Stopped", AT_PROMPT)
 
     def resume(self):
         """Type fg, and wait until the shell has named the job."""
@@ -677,7 +738,7 @@ class Terminal:
     def leave(self, key, status):
         """End what is in the foreground by a key; see that the shell has its status."""
         self.type(key)
-        self.expect(re.escape(PROMPT))
+        self.expect(AT_PROMPT)
         assert re.fullmatch(f"{status}\n", self.run("echo $?"))
 
     def gets_once(self, init, key, number):
@@ -700,9 +761,36 @@ class Terminal:
         return os.tcgetpgrp(self.master)
 
     def close(self):
-        if self.master is not None:
-            os.close(self.master)
-            self.master = None
+        for end in (self.master, self.slave):
+            if end is not None:
+                os.close(end)
+        self.master = self.slave = None
+
+
+# --- Where pyinit leads a terminal's session, or is where no shell can resume it: each
+# takes the fixture terminal and pyinit's words, and returns a Terminal; .init is pyinit.
+
+
+def as_container(terminal, *words, trace=(), **kwargs):
+    """As docker run -it has it: PID 1."""
+    screen = terminal(*namespace(), "--", *trace, *PYINIT, *words, **kwargs)
+    screen.init = only_child(screen.pid)
+    return screen
+
+
+def as_exec(terminal, *words, trace=(), **kwargs):
+    """As docker exec -it has it: not PID 1."""
+    screen = terminal(*trace, *PYINIT, *words, **kwargs)
+    screen.init = screen.pid
+    return screen
+
+
+def as_script(terminal, *words, trace=()):
+    """In the group of a shell without job control that leads the session."""
+    words = [*trace, *PYINIT, *words]
+    screen = terminal("sh", "-c", 'trap : INT QUIT; "$@"', "sh", *words)
+    screen.init = only_child(screen.pid)
+    return screen
 
 
 def stage(pid):

@@ -231,6 +231,17 @@ def test_a_term_before_the_commands_end_is_not_lost_for_the_others(pid1):
     assert process.wait() == 4
 
 
+def test_nor_one_that_is_a_term_for_the_command_alone(pid1):
+    # As with an image's STOPSIGNAL QUIT, and a server that wants TERM.
+    process = pid1("--wait", "-r", "QUIT:TERM", "sh", "-c", FAR + "exec sleep 1000")
+    process.ready()
+    sleep = only_child(process.init, "sleep")
+    until(lambda: state(sleep) == "S", "it is no shell any more")
+    process.send(signal.SIGQUIT, process.init)
+    process.expect(15)
+    assert process.wait() == 128 + 15
+
+
 def test_with_wait_there_is_no_deadline(pid1):
     # Who stays ignores SIGTERM, and nobody kills it: what ends it is the test.
     process = waits(pid1, FAR_STUBBORN)

@@ -24,6 +24,12 @@ import sys
 import termios
 
 KINDS = sys.argv[1:]
+HANDLERS = {}
+
+
+def on(number, handler):
+    HANDLERS[number] = handler
+    signal.signal(number, handler)
 
 
 def say(text):
@@ -49,7 +55,9 @@ def stop(number, frame):
 def farewell(number, frame):
     say("farewell")
     if "twice" in KINDS:
+        del HANDLERS[number]
         signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
 
 
 ready = os.pipe() if "leaves" in KINDS else None
@@ -58,24 +66,27 @@ if ready and os.fork():
 elif ready:
     KINDS[:] = ["twice"]
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has it otherwise
-signal.signal(signal.SIGUSR2, lambda *_: say("alive"))
+on(signal.SIGUSR2, lambda *_: say("alive"))
 if "ends" in KINDS:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, end)
+        on(number, end)
 if "exits" in KINDS:
-    signal.signal(signal.SIGINT, leave)
+    on(signal.SIGINT, leave)
 if "handles" in KINDS:
-    signal.signal(signal.SIGTSTP, lambda *_: say("TSTP"))
+    on(signal.SIGTSTP, lambda *_: say("TSTP"))
 if "nano" in KINDS:
-    signal.signal(signal.SIGTSTP, stop)
+    on(signal.SIGTSTP, stop)
 if "default" in KINDS:
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 if {"left", "twice"} & {*KINDS}:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, farewell)
+    on(signal.SIGTERM, farewell)
 if "later" in KINDS:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+reads = not {"still", "left", "twice"} & {*KINDS}
+if not reads:  # (Python runs no handler of a signal that comes just before pause(2).)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLERS)
 say("up")
 if ready and "twice" in KINDS:
     os.write(ready[1], b"1")
@@ -86,11 +97,12 @@ if "stty" in KINDS:
     say("set")
 if "writes" in KINDS:
     say("written")
+while not reads:
+    number = signal.sigwait(HANDLERS)
+    HANDLERS[number](number, None)
 # Of a signal that comes right before read(2) Python's handler is run when that returns.
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
-while {"still", "left", "twice"} & {*KINDS}:
-    signal.pause()
 while True:
     data = os.read(0, 4096)
     if not data:

@@ -1,46 +1,120 @@
 """What the tests of job control share, beside support.py: shells, stops, and rest."""
 
+import collections
 import contextlib
-import fcntl
+import functools
+import itertools
 import os
-import re
-import select
 import shlex
 import signal
-import struct
 import termios
 import time
 from pathlib import Path
 
 import pytest
 from support import (
-    DEADLINE,
+    AT_PROMPT,
+    BASH,
+    FULL,
+    KEYS,
     PROGRAMS,
-    PROMPT,
     PYTHON,
     STOPS,
+    as_container,
+    as_exec,
+    as_script,
     children,
     field,
-    monotonic,
-    namespace,
-    only_child,
+    mask,
     state,
     tool,
     until,
 )
 
-SHELLS = {
-    "bash": ["bash", "--norc", "--noprofile", "--noediting", "-i"],
-    "dash": ["dash", "-i"],
-}
-SCRIPT_SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "dash": ["dash"]}
+SHELLS = {"bash": BASH, "dash": ["dash", "-i"]}
 MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
-ANSWERS = shlex.join([*PYTHON, str(PROGRAMS / "answers.py")])
-AT_PROMPT = re.escape(PROMPT)
+OPTIONS = {"default": [], "single": ["-c"]}
+ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
+ANSWER = shlex.join(ANSWERS)
+EVERY_KEY = {number.name: (key, number) for key, number in KEYS}
 ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
-EVERY_STOP = pytest.mark.parametrize("stop", STOPS, ids=lambda number: number.name)
-EVERY_END = pytest.mark.parametrize("end", ENDS, ids=lambda number: number.name)
-BOTH_MODES = pytest.mark.parametrize("mode", [*MODES.values()], ids=[*MODES])
+WAYS = ["Ctrl-Z", *STOPS]
+
+
+def crossed(unless=None, **values):
+    """Parametrize a test: with PYINIT_FULL by all combinations of the values.
+
+    Else by as few as have each value in them. unless(…) tells what is no case at all.
+    """
+    columns = [
+        each.items()
+        if isinstance(each, dict)
+        else [(getattr(one, "name", str(one)), one) for one in each]
+        for each in values.values()
+    ]
+    cases = {}  # by their names, one for each value
+    for row in itertools.product(*columns):
+        names, case = zip(*row)
+        if not unless or not unless(*case):
+            cases[names] = case
+    if not FULL:
+        picked, used = [], collections.Counter()
+        wanted = {one for names in cases for one in enumerate(names)}
+
+        def gain(names):
+            """The most that is new, and then the least that is not."""
+            return len(wanted & {*enumerate(names)}), -sum(
+                used[one] for one in enumerate(names)
+            )
+
+        while wanted:
+            picked.append(max(cases, key=gain))
+            wanted -= {*enumerate(picked[-1])}
+            used.update(enumerate(picked[-1]))
+        cases = {names: cases[names] for names in picked}
+    return pytest.mark.parametrize(
+        [*values],
+        [pytest.param(*case, id="-".join(names)) for names, case in cases.items()],
+        indirect=[name for name in values if name in ("any_shell", "launch")],
+    )
+
+
+# --- Where pyinit is started ------------------------------------------------------------
+
+
+def as_lent(terminal, *words, **kwargs):
+    """As lxc-start -F has it, but for PID 1: stdin is nobody's controlling terminal."""
+    return as_exec(terminal, *words, ours=False, **kwargs)
+
+
+def as_lent_to_pid_1(terminal, *words, **kwargs):
+    return as_container(terminal, *words, ours=False, **kwargs)
+
+
+NO_TERMINAL = ["pyinit", "pid1"]
+LAYOUTS = ["container", "exec", "script"]
+LENT = ["lent", "lent to PID 1"]
+AT_TERMINAL = [as_container, as_exec, as_script, as_lent, as_lent_to_pid_1]
+AT_TERMINAL = dict(zip([*LAYOUTS, *LENT], AT_TERMINAL))
+
+
+@pytest.fixture
+def launch(request):
+    """Return a function that starts pyinit where the parameter says.
+
+    That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS or LENT. What is
+    returned has .init, pyinit's pid, and said(), write() and status().
+    """
+    if request.param in AT_TERMINAL:
+        terminal = request.getfixturevalue("terminal")
+        return functools.partial(AT_TERMINAL[request.param], terminal)
+
+    def launch(*words):
+        process = request.getfixturevalue(request.param)(*words, stdin=-1)
+        process.init = getattr(process, "init", process.pid)
+        return process
+
+    return launch
 
 
 @pytest.fixture(params=[*SHELLS])
@@ -53,17 +127,48 @@ def interactive(terminal, name):
     """Start an interactive shell on a terminal of its own; return it at its prompt."""
     screen = terminal(tool(name), *SHELLS[name][1:])
     screen.expect(AT_PROMPT)
-    screen.name = name
     return screen
 
 
-def signals_of(pid, name):
-    """Return a mask of /proc/PID/status as a set: "ShdPnd", "SigPnd", "SigIgn" …"""
-    try:
-        mask = int(field(Path(f"/proc/{pid}/status").read_text(), name), 16)
-    except OSError:
-        return set()
-    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+def job(screen, line):
+    """Type a line that makes pyinit a job of the shell's; return its pid.
+
+    That leads a group. The command has said "up"; and so has who is in the background.
+    """
+    before = {*children(screen.pid)}
+    screen.type(line + "\n")
+    screen.expect(f"^(?:{AT_PROMPT})?up\n")
+
+    def leader():
+        found = {*children(screen.pid)} - before
+        return [pid for pid in found if os.getpgid(pid) == pid]
+
+    [pid] = until(leader, "the job leads its group")
+    if not line.endswith("&"):
+        until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
+    at_rest(pid)
+    return pid
+
+
+def up(process):
+    """Wait until the command has said so, and is at rest; return its pid.
+
+    (Just before it sleeps in read(2), Python would run no handler of a signal's.)
+    """
+    process.said("up")
+    at_rest(process.init)
+    return children(process.init)[0]
+
+
+def stop(process, how):
+    """Stop pyinit's command by a key, or by a signal to pyinit."""
+    if how == "Ctrl-Z":
+        process.press("\x1a")
+    else:
+        os.kill(process.init, how)
+
+
+# --- Rest -------------------------------------------------------------------------------
 
 
 def look(pid):
@@ -88,18 +193,28 @@ def look(pid):
     return (letter, call, *switches)
 
 
+def descendants(pid):
+    """Return the pids of all that a process has started, and they."""
+    found = children(pid)
+    for child in found:
+        found.extend(children(child))
+    return found
+
+
 def at_rest(*pids):
     """Wait until processes have done all that they were to do; return their states.
 
-    That is so when all are asleep or stopped, and none has run between two such looks.
+    That is so when all of them, and all that they have started, are asleep or stopped,
+    and none has run between two such looks. Who is about to stop would wake its parent.
     """
     before = None
 
     def rest():
         nonlocal before
-        now = [look(pid) for pid in pids]
+        everybody = {*pids, *(one for pid in pids for one in descendants(pid))}
+        now = {pid: look(pid) for pid in sorted(everybody)}
         before, last = now, before
-        return None not in now and now == last
+        return None not in now.values() and now == last
 
     until(rest, f"{pids} are at rest: {[state(pid) for pid in pids]}")
     return [state(pid) for pid in pids]
@@ -110,16 +225,13 @@ def handled(pid):
 
     Unlike at_rest() also where it looks for those left every 20 ms, in the grace.
     """
-    for _ in range(
-        2
-    ):  # between the look at its state and that at its signals it can run
-        until(
-            lambda: (
-                state(pid) in ("T", "Z", "")
-                or (state(pid) == "S" and not signals_of(pid, "ShdPnd"))
-            ),
-            f"{pid} has dealt with its signals, is {state(pid)}",
-        )
+
+    def is_done():
+        letter = state(pid)
+        return letter in ("T", "Z", "") or (letter == "S" and not mask(pid, "ShdPnd"))
+
+    for _ in range(2):  # between these two looks it can have run
+        until(is_done, f"{pid} has dealt with its signals, is {state(pid)}")
 
 
 def send(pid, *numbers):
@@ -136,7 +248,7 @@ def cpu(pid):
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-def idle(pid, seconds=0.3):
+def idle(pid, seconds=0.03):
     """Show that a process that has nothing to do takes no time of the CPU's."""
     at_rest(pid)
     before = cpu(pid)
@@ -144,91 +256,7 @@ def idle(pid, seconds=0.3):
     assert cpu(pid) == before, f"{(cpu(pid) - before) / 1e6:.3f} ms of CPU"
 
 
-def descendants(pid):
-    """Return the pids of all that a process has started, and they."""
-    found = children(pid)
-    for child in found:
-        found.extend(children(child))
-    return found
-
-
-class Line:
-    """The line discipline of a terminal: what was typed, and who has been told of it."""
-
-    def __init__(self, screen):
-        name = os.readlink(f"/proc/{screen.pid}/fd/2")  # (dash redirects 0 itself)
-        self.slave = os.open(name, os.O_RDWR | os.O_NOCTTY)
-        self.screen = screen
-
-    def unread(self):
-        """Return how many bytes were typed that nobody has read."""
-        empty = struct.pack("i", 0)
-        return struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, empty))[0]
-
-    def press(self, keys):
-        """Press keys; return when the line discipline has dealt with them.
-
-        A worker of the kernel's does it, for which poll(2) waits if nothing is to be
-        read; and what was to be read, a key that sends a signal throws away.
-        """
-        self.screen.type(keys)
-        poll = select.poll()
-        poll.register(self.slave, select.POLLIN)
-        if keys.endswith("\n"):
-            poll.poll(0)
-        else:
-            until(lambda: not poll.poll(0) and not self.unread(), "the key's signal")
-
-    def flush(self):
-        """Throw away what was typed that nobody has read."""
-        termios.tcflush(self.slave, termios.TCIFLUSH)
-
-    def close(self):
-        os.close(self.slave)
-
-
-@pytest.fixture
-def press():
-    """Return a function that presses keys of a terminal's: a line, or one for a signal.
-
-    Without any, it throws away what was typed that nobody has read.
-    """
-    lines = {}
-
-    def press(screen, keys=""):
-        if screen not in lines:
-            lines[screen] = Line(screen)
-        lines[screen].press(keys) if keys else lines[screen].flush()
-
-    yield press
-    for line in lines.values():
-        line.close()
-
-
-def answers(screen, line):
-    """Type a line to the command; return "answer" when that came, or "end" instead.
-
-    The end is that of the program on the terminal.
-    """
-    screen.type(line + "\n")
-    wanted = re.compile(f"^got {line}$", re.M)
-    deadline = monotonic() + DEADLINE
-    while True:
-        found = wanted.search(screen.seen)
-        if found:
-            screen.seen = screen.seen[found.end() + 1 :]
-            return "answer"
-        if screen.process.popen.poll() is not None:
-            return "end"
-        if monotonic() > deadline:
-            pytest.fail(f"no answer to {line}; the terminal:\n{screen.all}")
-        if select.select([screen.master], [], [], 0.01)[0]:
-            try:
-                data = os.read(screen.master, 4096).decode(errors="replace")
-            except OSError:
-                data = ""
-            screen.seen += data.replace("\r\n", "\n")
-            screen.all += data
+# --- Who has the terminal ---------------------------------------------------------------
 
 
 def shell_reads(screen):
@@ -242,58 +270,27 @@ def shell_reads(screen):
 def jobs_end(screen):
     """Wait until no job of the shell's is left; it can have waited for them or not."""
     until(
-        lambda: not any(state(pid) not in ("Z", "") for pid in children(screen.pid)),
+        lambda: all(state(pid) in ("Z", "") for pid in children(screen.pid)),
         "the jobs have ended",
     )
 
 
-def tostop(screen, on):
+def tostop(screen):
     """Let the terminal stop who writes to it in the background, by SIGTTOU."""
-    if on:
-        attributes = termios.tcgetattr(screen.master)
-        attributes[3] |= termios.TOSTOP
-        termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
+    attributes = termios.tcgetattr(screen.master)
+    attributes[3] |= termios.TOSTOP
+    termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
 
 
-def job_of(screen, foreground=False):
-    """Return the pid of the shell's one job, when it leads its group."""
-    job = only_child(screen.pid)
-    until(lambda: os.getpgid(job) == job, "the job leads its group")
-    if foreground:
-        until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
-    return job
-
-
-def foreground_of(screen, job):
-    """Wait until the job, or its command, has the terminal."""
+def fg(screen, job, number=""):
+    """Type fg; wait until the job, or its command, has the terminal."""
+    screen.type(f"fg {number}\n")
     until(
         lambda: screen.foreground() in (job, *descendants(job)),
         "the job has the terminal",
     )
 
 
-def as_pid_1(terminal, *words):
-    """Start words as PID 1 that leads the session of a terminal, as docker run -it."""
-    screen = terminal(*namespace(), "--", *words)
-    screen.init = only_child(screen.pid)
-    return screen
-
-
-AS = pytest.mark.parametrize("as_", ["pyinit", "pid1"], ids=["not PID 1", "PID 1"])
-
-
-@pytest.fixture
-def start_as(request):
-    """Return a function that starts pyinit without a terminal, as PID 1 or not.
-
-    Its stdin is a pipe; .init is pyinit's pid.
-    """
-
-    def start_as(as_, *words, **kwargs):
-        kwargs.setdefault("stdin", -1)
-        process = request.getfixturevalue(as_)(*words, **kwargs)
-        if as_ == "pyinit":
-            process.init = process.pid
-        return process
-
-    return start_as
+def command_of(pid):
+    """Return the pid of the command: the last of a chain of only children."""
+    return descendants(pid)[-1]

@@ -1,4 +1,8 @@
-"""A job of an interactive bash, which stops and resumes it."""
+"""A job of an interactive shell: what bash and dash do with it, they do with pyinit.
+
+The shell reads from the same terminal. So that is never taken from it, and a job that
+cannot go on waits as any other: stopped, at no cost, until fg.
+"""
 
 import os
 import re
@@ -6,12 +10,25 @@ import shlex
 import signal
 
 import pytest
+from jobs import (
+    ANSWER,
+    EVERY_KEY,
+    MODES,
+    OPTIONS,
+    at_rest,
+    command_of,
+    crossed,
+    fg,
+    idle,
+    job,
+    jobs_end,
+    shell_reads,
+    tostop,
+)
 from support import (
-    BOTH_MODES,
+    AT_PROMPT,
     ECHOES,
     INIT,
-    KEYS,
-    PROMPT,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -23,86 +40,59 @@ from support import (
     state,
     stop,
     strace,
+    tool,
     until,
     until_state,
 )
 
-NOT_READ = "read word; echo =$word\nfine"  # is for the shell that reads it itself
+BOTH_SHELLS = ["bash", "dash"]
 
 
-@BOTH_MODES
-@pytest.mark.parametrize(("key", "number"), KEYS)
-def test_a_job_gets_the_terminals_signals_once(shell, mode, key, number):
+@crossed(key=EVERY_KEY, mode=OPTIONS)
+def test_it_gets_the_terminals_signals_once(shell, mode, key):
     shell.start(*mode, "--", *REPORTER, said="ready .*\n")
-    shell.gets_once(only_child(shell.pid), key, number)
+    shell.gets_once(only_child(shell.pid), *key)
 
 
-@BOTH_MODES
-@pytest.mark.parametrize("options", [[], ["-r", "TSTP:TSTP"]], ids=str)
+@crossed(mode=OPTIONS, options=[[], ["-r", "TSTP:TSTP"]])
 def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
     shell.start(*mode, *options, *ECHOES)
     for line in ("one", "two"):
         shell.suspend()
         assert "Stopped" in shell.run("jobs")
-        assert shell.run(NOT_READ) == "=fine\n"
+        shell_reads(shell)
         shell.resume()
         shell.answers(line)
         # With -c, the next Ctrl-Z would else stop pyinit before the command, which the
         # kernel lets read once more before it stops: of "jobs" bash would get "obs".
-        until(lambda: stage(only_child(shell.pid)) == "on", "pyinit knows of the fg")
+        at_rest(only_child(shell.pid))
     shell.leave("\x03", 130)
-    assert shell.run(NOT_READ) == "=fine\n"
+    shell_reads(shell)
     assert shell.run("jobs") == ""
-
-
-def test_a_signal_while_suspended(shell):
-    shell.start(*ECHOES)
-    shell.suspend()
-    os.kill(only_child(shell.pid), signal.SIGTERM)
-    shell.leave("fg\n", 143)
 
 
 @pytest.mark.parametrize("how", ["typed", "sent"])
 def test_bg(shell, how):
-    shell.start("sh", "-c", "echo up; sleep 1; echo still; exit 3")
-    job = only_child(shell.pid)
-    # A shell cannot stop while it waits for the exec of what it has forked by vfork(2).
-    only_child(only_child(job), "sleep")
-    stop(shell, job, how)
-    shell.expect("Stopped", re.escape(PROMPT))
-    shell.type("bg\n")
-    shell.expect("still\n")
+    pid = job(shell, f"{INIT} {ANSWER} ends still")
+    stop(shell, pid, how)
+    shell.stopped()
+    shell.run("bg")
+    until_state(command_of(pid), "S")
+    os.kill(pid, signal.SIGTERM)
+    shell.expect("end 15\n")
     # It ends in the background, and must not take the terminal from the shell, which
     # reads meanwhile.
-    until(lambda: not state(job), "the job has ended")
+    until(lambda: not state(pid), "the job has ended")
     shell.type("\n")
-    shell.expect("Exit 3", re.escape(PROMPT))
-    assert shell.run(NOT_READ) == "=fine\n"
+    shell.expect("Exit 7", AT_PROMPT)
+    shell_reads(shell)
 
 
-def test_a_job_in_the_background_that_reads(shell):
-    shell.run(f"{INIT} {shlex.join(ECHOES)} &")
-    until_state(only_child(shell.pid), "T")
-    assert "Stopped" in shell.run("jobs")
-    assert shell.run(NOT_READ) == "=fine\n"
-    shell.resume()
-    shell.answers("hello")
-    shell.leave("\x04", 0)
-
-
-def test_tostop(shell):
+def test_tostop_in_the_foreground(shell):
+    # There all is written, pyinit's own lines too.
     shell.run("stty tostop")
-    # In the foreground all is written, pyinit's own lines too.
     said = shell.run(f"{INIT} -v echo hello")
     assert "hello\n" in said and "exited with 0" in said
-    # In the background the command is stopped, as it would be without pyinit.
-    shell.run(f"{INIT} echo in the back &")
-    until_state(only_child(shell.pid), "T")
-    shell.resume()
-    shell.expect("in the back\n", re.escape(PROMPT))
-
-
-# --- A part of a script or of a pipeline ------------------------------------------------
 
 
 SLEEP = shlex.join(["sh", "-c", "echo up; exec sleep 100"])
@@ -118,25 +108,11 @@ SLEEP = shlex.join(["sh", "-c", "echo up; exec sleep 100"])
     ids=["another stdin", "another stdin, single", "a script"],
 )
 def test_ctrl_z_where_another_leads_the_group(shell, line, status):
-    shell.type(line + "\n")
-    shell.expect("up\n")
+    job(shell, line)
     shell.suspend()
     shell.resume()
     until(lambda: shell.foreground() != shell.pid, "the job is in the foreground")
     shell.leave("\x03", status)
-
-
-def test_ctrl_z_stops_the_whole_pipeline(shell):
-    shell.type(f"{INIT} {shlex.join(ECHOES)} | cat\n")
-    shell.expect("up\n")
-    command = only_child(shell.foreground())  # the first of a pipeline leads its group
-    shell.suspend()
-    # Its session is not the terminal's, which does not keep it from reading: it can still
-    # take what is typed while the stop is on its way to it.
-    until_state(command, "T")
-    shell.resume()
-    shell.answers("hello")
-    shell.leave("\x04", 0)
 
 
 def test_the_terminals_stop_reaches_the_rest_of_a_pipeline_once(shell):
@@ -154,9 +130,7 @@ def test_a_stop_in_a_pipeline_is_the_commands_own_affair(shell):
     # Its session is not the terminal's there, though pyinit's standard input is that:
     # pyinit goes on passing signals on, and the rest of the pipeline is not stopped.
     program = shlex.quote("echo up; kill -STOP $$; echo on; read line; echo got $line")
-    shell.type(f"{INIT} sh -c {program} | cat\n")
-    shell.expect("up\n")
-    init = only_child(shell.pid, PYINIT[0])
+    init = job(shell, f"{INIT} sh -c {program} | cat")
     command = only_child(init, "sh")
     until_state(command, "T")
     os.kill(init, signal.SIGURG)
@@ -166,7 +140,7 @@ def test_a_stop_in_a_pipeline_is_the_commands_own_affair(shell):
     os.kill(init, signal.SIGCONT)
     shell.expect("on\n")
     os.kill(init, signal.SIGTERM)
-    shell.expect(re.escape(PROMPT))
+    shell.expect(AT_PROMPT)
 
 
 # --- A single child ---------------------------------------------------------------------
@@ -175,7 +149,7 @@ def test_a_stop_in_a_pipeline_is_the_commands_own_affair(shell):
 def test_a_single_child_stops_before_pyinit_does(shell):
     # Otherwise it could still read what is typed at the shell's prompt, and what it
     # has to write before it stops would come after the prompt.
-    program = "trap 'sleep 0.5; echo tidy; kill -STOP $$' TSTP; " + ECHOES[2]
+    program = "trap 'sleep 0.2; echo tidy; kill -STOP $$' TSTP; " + ECHOES[2]
     shell.start("-c", "bash", "-c", program)
     assert "tidy" in shell.suspend()
     shell.type("fg\n")
@@ -199,39 +173,65 @@ def test_a_single_child_that_leaves_the_group(shell):
 
 
 def test_fg_is_not_said_twice_to_a_single_child(shell):
-    # pyinit's kills are held up. The SIGCONT of fg goes to the whole job; passed on
-    # once more, and late, it would resume a child that has been stopped again.
+    # The SIGCONT of fg goes to the whole job; passed on once more, and late, it would
+    # resume a child that has been stopped again. So pyinit's kills are held up. So is
+    # its look for what has resumed it: the child's SIGCHLD has come by then.
     program = (
         "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
         "os.write(1, b'up\\n')\n"
         "while True: os.write(1, b'got ' + os.read(0, 99))\n"
     )
-    shell.start("-c", *PYTHON, "-c", program, trace=hold("kill", 0.5))
-    for line in ("one", "two", "three"):
+    trace = hold("kill,rt_sigpending", 0.1)
+    shell.start("-c", *PYTHON, "-c", program, trace=trace)
+    pid = only_child(shell.pid)
+    command = only_child(pid)
+    for line in ("one", "two"):
+        at_rest(command)  # or Python could miss the SIGCONT, just before it reads
         shell.suspend()
-        job = only_child(shell.pid)
-        assert state(only_child(job)) == "T"
+        assert state(command) == "T"
         shell.type("fg\n")
         shell.expect("on\n")
         shell.answers(line)
-        until(lambda job=job: stage(job) == "on", "pyinit has taken its SIGCONT")
+        until(lambda: stage(pid) == "on", "pyinit has taken its SIGCONT")
     # One that is sent to pyinit alone is passed on.
+    at_rest(command)
     shell.suspend()
-    os.kill(job, signal.SIGCONT)
+    os.kill(pid, signal.SIGCONT)
     shell.expect("on\n")
+
+
+def test_nor_is_bg_if_it_reads_at_once(shell):
+    # The terminal's SIGTTIN goes to the whole group: it takes away the SIGCONT by which
+    # pyinit knows that it has been resumed, if it has not looked by then.
+    program = (
+        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
+        "os.write(1, b'up\\n')\n"
+        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
+    )
+    shell.start("-c", *PYTHON, "-c", program, trace=hold("rt_sigpending", 0.3))
+    command = only_child(only_child(shell.pid))
+    at_rest(command)
+    shell.suspend()
+    shell.type("bg\n")
+    shell.expect("on\n")
+    until_state(command, "T")
+    until(lambda: "Stopped" in shell.run("jobs"), "pyinit has stopped, too")
+    shell.type("fg\n")
+    shell.answers("hello")
+    assert len(re.findall(r"\bon\r\n", shell.all)) == 2, shell.all
 
 
 # --- Races, and who hands the terminal on -----------------------------------------------
 
 
-@BOTH_MODES
+@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
 def test_ctrl_z_right_after_fg(shell, mode):
     # It discards the SIGCONT that has resumed pyinit, before pyinit has seen that.
-    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 1))
-    job = only_child(shell.pid)
+    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 0.2))
+    pid = only_child(shell.pid)
     shell.suspend()
     shell.type("fg\n")
-    until(lambda: stage(job) == "resumed", "fg")
+    until(lambda: stage(pid) != "stopping", "fg")
     shell.suspend()
     shell.type("fg\n")
     shell.answers("hello")
@@ -240,7 +240,7 @@ def test_ctrl_z_right_after_fg(shell, mode):
 @pytest.mark.parametrize(("call", "stdin"), [("setsid", "</dev/null"), ("setpgid", "")])
 def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     # It gets the terminal's signal itself, and has stopped before it leaves our group.
-    trace = shlex.join(strace("-DDD", *delay(call, 1)))
+    trace = shlex.join(strace("-DDD", *delay(call, 0.5)))
     shell.type(f"{trace} {INIT} sh -c 'echo up; read x; echo =$x' {stdin}\n")
     only_child(only_child(shell.pid, PYINIT[0]))
     shell.suspend()
@@ -250,7 +250,7 @@ def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     shell.expect("=\n" if stdin else "=hello\n")
 
 
-@BOTH_MODES
+@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
 def test_who_hands_the_terminal_on(shell, tmp_path, mode):
     # In session mode the child's group gets the terminal, and gives it back. With -c
     # nobody ever does: the child is in pyinit's group, and so has it already.
@@ -258,14 +258,197 @@ def test_who_hands_the_terminal_on(shell, tmp_path, mode):
     # A command that is traced stops late, and eats what is typed.
     trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
     shell.start(*mode, *ECHOES, trace=trace)
-    job = only_child(shell.pid, PYINIT[0])
+    pid = only_child(shell.pid, PYINIT[0])
     # With -c, one that is sent stops pyinit itself at once: the command may still read.
     for how in ("typed",) if mode else ("typed", "sent"):
         # Until pyinit is back at its work, one that is sent stops pyinit alone.
-        until(lambda: stage(job) == "on", "pyinit has been resumed, and knows it")
-        stop(shell, job, how)
-        shell.expect("Stopped", re.escape(PROMPT))
+        at_rest(pid)
+        stop(shell, pid, how)
+        shell.stopped()
+        until_state(only_child(pid), "T")  # or it could still read "fg"
         shell.resume()
         shell.answers(how)
     shell.leave("\x04", 0)
     assert ("TIOCSPGRP" in log.read_text()) == (mode == [])
+
+
+# --- Started with stop signals ignored ------------------------------------------------
+
+IGNORED = ["TSTP TTIN TTOU", "TSTP", "TTIN", "TTOU", "none"]
+
+
+def ignoring(ignored, command):
+    """Return a subshell that becomes a command with stop signals ignored."""
+    return f"(trap '' {ignored.replace('none', '')}; exec {command})"
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED)
+def test_a_reader_in_the_background(any_shell, mode, ignored):
+    # It stops; or, where SIGTTIN is what it ignores, as after nohup-like wrappers and in
+    # supervisors, it gets an error, as it would without pyinit.
+    screen = any_shell
+    if "TTIN" in ignored:
+        said = screen.run(ignoring(ignored, f"{INIT} {mode} cat") + " &")
+        if "Input/output error" not in said:
+            screen.expect("Input/output error")
+        jobs_end(screen)
+        shell_reads(screen)
+        return
+    pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER}") + " &")
+    until_state(command_of(pid), "T")
+    until_state(pid, "T")
+    idle(pid)
+    shell_reads(screen)
+    assert "Stopped" in screen.run("jobs")
+    fg(screen, pid)
+    screen.answers("hello")
+    screen.leave("\x04", 0)
+    shell_reads(screen)
+
+
+# The command has the default action back, as a shell has; or not.
+STOPPED = {
+    "default Ctrl-Z": ("default", "Ctrl-Z"),
+    "Ctrl-Z": ("", "Ctrl-Z"),
+    "SIGSTOP": ("default", "SIGSTOP"),
+}
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)
+def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
+    # Whatever pyinit was started with: so the shell has the terminal.
+    screen, (kind, how) = any_shell, stopped
+    pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER} {kind}"))
+    command = command_of(pid)
+    for line in ("one", "two"):
+        screen.press("\x1a") if how == "Ctrl-Z" else os.kill(command, signal.SIGSTOP)
+        if not kind and "TSTP" in ignored:
+            at_rest(pid)
+            assert screen.foreground() != screen.pid
+        else:
+            screen.stopped()
+            assert (state(pid), state(command)) == ("T", "T")
+            idle(pid)
+            shell_reads(screen)
+            fg(screen, pid)
+        screen.answers(line)
+        at_rest(pid)  # with -c, pyinit may still be passing the SIGCONT of fg on
+
+
+# --- The shell is outside of our PID namespace ------------------------------------------
+# pyinit is PID 1, in the group of unshare(1), whose number it cannot see: getpgrp() is 0.
+# dumb-init does all of this, too; of no init at all the kernel stops unshare alone, and
+# what is PID 1 runs on.
+
+
+@crossed(
+    any_shell=BOTH_SHELLS,
+    line={
+        "reads": f"{INIT} {ANSWER}",
+        "still-single": f"{INIT} -c {ANSWER} still",
+        "null": f"{INIT} {ANSWER} still </dev/null",
+        "reads-single": f"{INIT} -c {ANSWER}",
+        "still": f"{INIT} {ANSWER} still",
+    },
+    options=["", "--mount-proc --kill-child"],
+)
+def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
+    tool("unshare")
+    screen = any_shell
+    pid = job(screen, f"unshare -pf {options} {line}")
+    command = command_of(pid)
+    for resumed in (["fg"], ["fg"] if line.endswith(ANSWER) else ["bg", "fg"]):
+        screen.press("\x1a")
+        screen.stopped()
+        idle(pid)  # or a SIGCONT could come while pyinit is about to stop itself
+        shell_reads(screen)
+        assert state(command) == "T"
+        for how in resumed:
+            screen.run("bg") if how == "bg" else fg(screen, pid)
+            until_state(command, "S")
+            os.kill(command, signal.SIGUSR2)
+            screen.expect("alive\n")
+            idle(pid)
+            if how == "bg":
+                shell_reads(screen)
+        if line.endswith(ANSWER):
+            screen.answers("hello")
+    screen.leave("\x03", 130)
+    shell_reads(screen)
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES)
+def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
+    # What would stop cat reaches only who can be stopped; the shell reads all the same.
+    tool("unshare")
+    screen = any_shell
+    pid = job(screen, f"unshare -pf {INIT} {mode} {ANSWER} still &")
+    idle(pid)
+    shell_reads(screen)
+    fg(screen, pid)
+    screen.leave("\x03", 130)
+
+
+# --- fg of a job that runs --------------------------------------------------------------
+# The shell sends it no SIGCONT then. It finds out that it may have the terminal when it
+# wants that: it stops by SIGTTIN or SIGTTOU, as pyinit's own group is in the foreground.
+
+WANTS = {
+    "reads": ("", ()),
+    "stty": ("stty", ["set\n"]),
+    "writes": ("writes", ["written\n"]),
+}
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS, how=["bg", "&"])
+def test_fg_of_a_running_job(any_shell, mode, wants, how):
+    screen, (kind, says) = any_shell, wants
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind}" + " &" * (how == "&"))
+    if how == "bg":
+        screen.press("\x1a")
+        screen.stopped()
+        screen.run("bg")
+        until_state(command_of(pid), "S")
+    fg(screen, pid)
+    if kind == "writes":
+        tostop(screen)
+    os.kill(pid, signal.SIGUSR1)
+    screen.expect(*says)
+    screen.answers("hello")
+    idle(pid)
+    screen.leave("\x04", 0)
+    shell_reads(screen)
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS)
+def test_and_in_the_background_it_stops(any_shell, mode, wants):
+    # The same look at the same moment, and the shell has the terminal.
+    screen, (kind, says) = any_shell, wants
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind} &")
+    if kind == "writes":
+        tostop(screen)
+    os.kill(pid, signal.SIGUSR1)
+    until_state(pid, "T")
+    idle(pid)
+    shell_reads(screen)
+    fg(screen, pid)
+    screen.expect(*says)
+    screen.answers("hello")
+
+
+@crossed(any_shell=BOTH_SHELLS, mode=MODES, key=["\x1a", "\x03"])
+def test_a_key_before_it_wants_the_terminal(any_shell, mode, key):
+    # The terminal still has pyinit's own group in the foreground, not the command's.
+    screen = any_shell
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later &")
+    fg(screen, pid)
+    at_rest(pid)
+    if key == "\x03":
+        screen.leave(key, 130)
+        return
+    screen.press(key)
+    screen.stopped()
+    shell_reads(screen)
+    fg(screen, pid)
+    os.kill(pid, signal.SIGUSR1)
+    screen.answers("hello")

@@ -3,21 +3,21 @@
 container: pyinit is PID 1 and leads the session, as docker run -it has it
 exec: it leads the session and is not PID 1, as docker exec -it has it
 script: it is in the group of a shell without job control that leads the session
+lent: stdin is a terminal that no session has, PID 1 or not: test_a_lent_terminal.py
 """
 
 import os
-import re
+import shlex
 import signal
 import time
 
 import pytest
+from jobs import EVERY_KEY, LAYOUTS, LENT, OPTIONS, crossed
 from support import (
+    AT_PROMPT,
     BASH,
-    BOTH_MODES,
     ECHOES,
     INIT,
-    KEYS,
-    PROMPT,
     PYINIT,
     PYTHON,
     REPORTER,
@@ -31,7 +31,6 @@ from support import (
     strace,
     tool,
     until,
-    until_state,
 )
 
 # Takes a group of its own and the foreground, becomes the words before "--" or ends, and
@@ -56,10 +55,16 @@ os.execvp(sys.argv[end + 1], sys.argv[end + 1:])
 ANOTHER = [*PYTHON, "-c", ANOTHER_HAS_THE_TERMINAL]
 
 
-def test_a_shell_has_job_control(alone):
-    screen = alone(*BASH)
-    start = screen.expect(re.escape(PROMPT))
-    assert "no job control" not in start
+# (With -c the child has no session, so that what was lent cannot be its terminal.)
+ALONE = [*LAYOUTS, *LENT]
+BOTH_MODES = pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
+
+
+@crossed(launch=ALONE)
+def test_a_shell_has_job_control(launch):
+    screen = launch(*BASH)
+    start = screen.expect(AT_PROMPT)
+    assert "no job control" not in start and "cannot set terminal" not in start
     group = screen.foreground()
     screen.type("sh -c 'echo up; exec sleep 100'\n")
     screen.expect("up\n")
@@ -73,28 +78,24 @@ def test_a_shell_has_job_control(alone):
     assert screen.process.status() == 7
 
 
-@BOTH_MODES
-@pytest.mark.parametrize(("key", "number"), KEYS)
-def test_the_terminals_signals_come_once(alone, mode, key, number):
-    screen = alone(*mode, "--", *REPORTER)
+@crossed(
+    lambda launch, mode, *_: launch in LENT and mode,
+    launch=ALONE,
+    mode=OPTIONS,
+    key=EVERY_KEY,
+)
+def test_the_terminals_signals_come_once(launch, mode, key):
+    screen = launch(*mode, "--", *REPORTER)
     screen.expect("ready .*\n")
-    screen.gets_once(screen.init, key, number)
-
-
-@BOTH_MODES
-def test_a_hang_up_reaches_the_command(container, mode):
-    screen = container(*mode, "sh", "-c", "echo up; sleep 100")
-    screen.expect("up\n")
-    screen.close()
-    assert screen.process.status() == 129
+    screen.gets_once(screen.init, *key)
 
 
 # --- Ctrl-Z, and other stops ------------------------------------------------------------
 
 
-@BOTH_MODES
-def test_ctrl_z_does_not_wedge(alone, mode):
-    screen = alone(*mode, *ECHOES)
+@crossed(lambda launch, mode: launch in LENT and mode, launch=ALONE, mode=OPTIONS)
+def test_ctrl_z_does_not_wedge(launch, mode):
+    screen = launch(*mode, *ECHOES)
     screen.expect("up\n")
     for line in ("one", "two"):
         screen.type("\x1a")
@@ -121,9 +122,9 @@ def test_negative_control_ctrl_z_as_pid_1(terminal, init, wedges):
 
 def test_ctrl_z_while_the_last_one_is_answered(container):
     # Until the command has the terminal again, it is pyinit's group that gets them.
-    screen = container(*ECHOES, trace=hold("ioctl", 0.1))
+    screen = container(*ECHOES, trace=hold("ioctl", 0.03))
     screen.expect("up\n")
-    for _ in range(40):
+    for _ in range(10):
         screen.type("\x1a")
         time.sleep(0.01)
     screen.answers("hello")
@@ -139,24 +140,25 @@ def test_ctrl_z_with_another_stdin(terminal):
     screen.expect("nobody else could resume it: sent SIGCONT to group", "tick\n")
 
 
-@pytest.mark.parametrize("words", [["kill -STOP 0"], ["kill -STOP $$", "-c"]], ids=str)
-def test_ctrl_z_of_a_program_that_stops_itself(alone, words):
+@crossed(launch=LAYOUTS, words=[["kill -STOP 0"], ["kill -STOP $$", "-c"]])
+def test_ctrl_z_of_a_program_that_stops_itself(launch, words):
     # As nano and mutt do: SIGTSTP is caught, and SIGSTOP sent. (In single-child mode to
     # the program alone: a SIGSTOP to the group is for pyinit as well.)
     program = f"trap 'echo stopping; {words[0]}; echo on' TSTP; " + ECHOES[2]
-    screen = alone(*words[1:], "bash", "-c", program)
+    screen = launch(*words[1:], "bash", "-c", program)
     screen.expect("up\n")
     screen.type("\x1a\n")
     screen.expect("stopping\n", "on\n", "got")
     screen.answers("again")
 
 
-def test_a_single_child_keeps_the_terminal_that_it_took(alone, tmp_path):
+@crossed(launch=LAYOUTS)
+def test_a_single_child_keeps_the_terminal_that_it_took(launch, tmp_path):
     # It has a group of its own, and stops where nobody could resume it but pyinit.
     log = tmp_path / "log"
     trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
-    screen = alone("-c", *BASH, trace=trace)
-    screen.expect(re.escape(PROMPT))
+    screen = launch("-c", *BASH, trace=trace)
+    screen.expect(AT_PROMPT)
     child = only_child(screen.init, "bash")
     assert screen.foreground() == child
     os.kill(child, signal.SIGSTOP)
@@ -164,33 +166,28 @@ def test_a_single_child_keeps_the_terminal_that_it_took(alone, tmp_path):
     assert "TIOCSPGRP" not in log.read_text()
 
 
-def test_a_stop_that_was_sent_lasts(container):
-    screen = container(*ECHOES)
-    screen.expect("up\n")
-    command = only_child(screen.init)
-    os.kill(screen.init, signal.SIGTSTP)
-    until_state(command, "T")
-    # Passed on by the same loop, later: the command is still stopped then.
-    os.kill(screen.init, signal.SIGURG)
-    until(lambda: state(screen.init) == "S", "pyinit waits again")
-    assert state(command) == "T"
-    os.kill(screen.init, signal.SIGCONT)
-    screen.answers("hello")
-    # And after that the terminal's own stop is undone again.
-    screen.type("\x1a")
-    screen.answers("again")
-
-
 # --- Whose terminal it is ---------------------------------------------------------------
 
 
-def test_reading_in_the_background_does_not_wedge(alone):
+@crossed(launch=LAYOUTS)
+def test_reading_in_the_background_does_not_wedge(launch):
     # The command has lost the foreground to a group that has ended.
-    screen = alone(*ANOTHER, "--", *ECHOES)
+    screen = launch(*ANOTHER, "--", *ECHOES)
     screen.expect("up\n")
     screen.answers("hello")
     screen.type("\x04")
     assert screen.process.status() == 0
+
+
+def test_who_leads_the_session_leaves_it_the_terminal(terminal, tmp_path):
+    # Although stdout is none: no other member of a pipeline can need it.
+    program = "echo hello >/dev/tty; read line; echo $line"
+    words = shlex.join(["sh", "-c", program])
+    screen = terminal("sh", "-c", f"exec {INIT} {words} >{tmp_path}/log")
+    screen.expect("hello\n")
+    screen.type("line\n")
+    assert screen.process.status() == 0
+    assert (tmp_path / "log").read_text() == "line\n"
 
 
 def test_started_in_the_background_it_reads(terminal):
@@ -253,16 +250,8 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     screen.expect("same 1")
 
 
-def test_a_terminal_that_is_not_ours(terminal):
-    show = "read a b c d pgrp sid e < /proc/$$/stat; echo own $(($$ == sid)); read x; echo got $x"
-    screen = terminal(*PYINIT, "sh", "-c", show, ours=False)
-    screen.expect("own 1\n")
-    screen.answers("hello")
-    assert screen.process.status() == 0
-
-
 def test_the_command_ends_while_its_stop_is_asked_for(terminal):
     # Held up between the look for the dead and the look for a stop.
-    trace = strace(*delay("waitid", 0.5, when=2))
+    trace = strace(*delay("waitid", 0.3, when=2))
     screen = terminal(*trace, *PYINIT, "sh", "-c", "sleep 0.1; exit 3")
     assert screen.process.status() == 3

@@ -26,7 +26,7 @@ import time
 
 import pytest
 from jobs import (
-    ANSWERS,
+    ANSWER,
     cpu,
     descendants,
     handled,
@@ -37,6 +37,7 @@ from jobs import (
 )
 from support import (
     DEADLINE,
+    FULL,
     INIT,
     command_line,
     monotonic,
@@ -47,9 +48,7 @@ from support import (
 )
 
 SEED = os.environ.get("PYINIT_SEED", "1")
-COUNT = int(
-    os.environ.get("PYINIT_SEQUENCES") or (os.environ.get("PYINIT_FULL") and 150) or 45
-)
+COUNT = int(os.environ.get("PYINIT_SEQUENCES") or (150 if FULL else 18))
 LENGTH = 14  # steps
 WORLDS = [
     (world, mode)
@@ -66,10 +65,10 @@ STOPPING = {"STOP", "TSTP", "TTIN", "TTOU"}
 class Sequence:
     """One sequence: pyinit on a terminal, what is done to it, and what must hold."""
 
-    def __init__(self, number, terminal, press):
+    def __init__(self, number, terminal):
         self.choose = random.Random(f"{SEED}.{number}")
         self.world, self.mode = WORLDS[number % len(WORLDS)]
-        self.terminal, self.press = terminal, press
+        self.terminal = terminal
         self.rules = self.choose.sample(RULES, self.choose.choice([0, 1, 1, 2]))
         self.sent_for = dict(rule.split(":") for rule in reversed(self.rules))
         self.history = []
@@ -88,7 +87,7 @@ class Sequence:
         if grace:
             words += ["--grace", "20"]
         kind = self.choose.choice(KINDS) + " still" * (self.mode == "session")
-        command = f"{ANSWERS} {kind}"
+        command = f"{ANSWER} {kind}"
         left = self.mode != "single" and (grace or self.chance(3))
         if grace:
             command += " leaves"
@@ -122,7 +121,7 @@ class Sequence:
             self.screen.expect(*["up\n"] * (1 + grace))
             self.init = only_child(self.screen.pid)
             self.owner = self.screen.pid
-        self.press(self.screen)  # opens the line: it may all be over after a step
+        self.screen.open()  # it may all be over after a step
         # A command that is a job of sh's ends with it. (sh has become the command.)
         self.command = only_child(self.init)
         until(lambda: "answers" in " ".join(command_line(self.command)), "the command")
@@ -175,9 +174,9 @@ class Sequence:
         """Do one step."""
         pid = {"init": self.init, "command": self.command}.get(what)
         if what == "key":
-            self.press(self.screen, chr(ord(name) - 64))
+            self.screen.press(chr(ord(name) - 64))
         elif what == "type":
-            self.press(self.screen, name + "\n")
+            self.screen.press(name + "\n")
         elif what == "resize":
             self.screen.resize(self.choose.randrange(20, 60), 80)
         elif state(pid) not in ("Z", ""):
@@ -213,7 +212,7 @@ class Sequence:
             self.asked = self.stopped_by_others = False
         elif self.world != "shell" and states[1] == "T":
             assert self.asked, "no key stops the command where nobody resumes it"
-        self.idle(0.01)
+        self.idle(0.002)  # (It has come to rest: a loop never would.)
 
     def idle(self, seconds):
         """See that pyinit takes no time of the CPU's while there is nothing to do."""
@@ -227,8 +226,8 @@ class Sequence:
 
     def end(self):
         """End it, by SIGTERM and SIGCONT; look at what must hold then."""
-        self.idle(0.1)
-        self.press(self.screen)  # of that, the script is to read nothing
+        self.idle(0.05)
+        self.screen.flush()  # of that, the script is to read nothing
         all_of_it = [self.init, self.command, self.left, *descendants(self.init)]
 
         def ended():
@@ -265,5 +264,5 @@ class Sequence:
 
 
 @pytest.mark.parametrize("number", range(COUNT), ids=lambda n: f"sequence-{n}.")
-def test_a_sequence(terminal, press, number):
-    Sequence(number, terminal, press).run()
+def test_a_sequence(terminal, number):
+    Sequence(number, terminal).run()

@@ -271,7 +271,7 @@ C, Z = [*TALK, "^C"], [*TALK, "^Z", "fg", *END]
 MATRIX = [
     ("$P seq 100000 | less", [["", "key q"], ["", "^Z", "fg", "key q"]]),
     (
-        "$P sh -c 'echo a; sleep 2' | (read p; read a </dev/tty; echo \"got $a\")",
+        "$P sh -c 'echo a; sleep 0.5' | (read p; read a </dev/tty; echo \"got $a\")",
         [["hello", "(the shell)"]],
     ),
     (
@@ -316,12 +316,14 @@ IN_A_SCRIPT = [
 
 
 def matrix(full):
-    """Return the scripts of the matrix; if not full, each with one of the shells."""
+    """Return the scripts of the matrix; if not full, a form's last, in one of the shells."""
     rows = [(form, form, keys) for form, all_keys in MATRIX for keys in all_keys]
     for form, all_keys in IN_A_SCRIPT:
         # In a file's stead: the shell reads it from its argument, as eval would.
         command = "X=" + shlex.quote(form) + " $S -c 'eval \"$X\"; echo then $?'"
         rows += [(f"sh -c {form}", command, keys) for keys in all_keys]
+    if not full:
+        rows = [*{form: (form, *row) for form, *row in rows}.values()]
     scripts = []
     for number, (form, command, keys) in enumerate(rows):
         shells = [*SHELLS] if full else [[*SHELLS][number % len(SHELLS)]]

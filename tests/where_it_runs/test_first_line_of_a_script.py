@@ -71,7 +71,9 @@ LINES = [
     # The kernel splits only once: what follows the interpreter is one word.
     *["{place}/pyinit.py", "{place}/pyinit.py -v", "{place}/pyinit.py --"],
     "{place}/python3 {place}/pyinit.py",
-    *["/usr/bin/env pyinit.py", "/usr/bin/env -S pyinit.py -v"],
+    # What the line does not name as we are started: the second pyinit sees the first.
+    *["/usr/bin/env pyinit.py", "/usr/bin/env -S pyinit.py -v", "/bin/env pyinit.py"],
+    *["/usr/bin/env -S A=1 pyinit.py", "/usr/bin/env -Spyinit.py -v"],
     # By another way to the same file.
     "/usr/bin/env -S python3 {place}/./pyinit.py",
     "/usr/bin/env -S python3 {place}/../{name}/pyinit.py",

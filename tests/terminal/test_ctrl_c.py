@@ -1,0 +1,111 @@
+"""Ctrl-C ends the loop around a command that it has ended, and no other.
+
+A shell ends a loop when it has got SIGINT itself, or has seen that SIGINT ended what it
+ran. 130 says that to a reader, not to a shell.
+"""
+
+import os
+import shlex
+import signal
+
+from jobs import ANSWER, MODES, NO_TERMINAL, OPTIONS, at_rest, crossed, job, shell_reads
+from support import AT_PROMPT, INIT, tool
+
+SHELLS = ["bash", "dash"]
+SCRIPT_SHELLS = {"bash": "bash --norc --noprofile", "dash": "dash"}
+WITH_PIPE = {**MODES, "session": "| cat"}  # stdout is a pipe
+SLEEPS = "sh -c 'echo up $1; exec sleep 100' sh $i"
+
+
+def loop(mode, command=SLEEPS, options=""):
+    """Return a loop that runs pyinit three times."""
+    option, pipe = ("", mode) if "|" in mode else (mode, "")
+    return f"for i in 1 2 3; do {INIT} {option} {options} {command} {pipe}; done; echo after"
+
+
+def in_script(name, line):
+    return f"{SCRIPT_SHELLS[name]} -c {shlex.quote(line)}"
+
+
+# (What comes behind the loop on a line that was typed bash drops, too, and dash with it.)
+@crossed(any_shell=SHELLS, mode=WITH_PIPE, where=["bash", "dash", "typed"])
+def test_it_ends_the_loop(any_shell, mode, where):
+    line = loop(mode)
+    any_shell.type((line if where == "typed" else in_script(where, line)) + "\n")
+    any_shell.expect("up 1\n")
+    any_shell.press("\x03")
+    said = any_shell.expect(AT_PROMPT)
+    assert "up" not in said and "after" not in said
+    assert any_shell.run("echo $?") == "130\n"
+    shell_reads(any_shell)
+
+
+@crossed(name=SHELLS, mode=WITH_PIPE)
+def test_it_ends_a_script_that_leads_the_session(terminal, name, mode):
+    # As docker run -it IMAGE sh -c has it: there is no shell with job control at all.
+    tool(name)
+    screen = terminal(*shlex.split(in_script(name, loop(mode))))
+    screen.expect("up 1\n")
+    screen.press("\x03")
+    assert screen.process.wait() == 130
+    assert "up" not in screen.seen
+
+
+# dash, in the same group as a single child, ends without asking how that did.
+@crossed(
+    unless=lambda any_shell, name, mode, status: name == "dash" and mode,
+    any_shell=SHELLS,
+    name=SHELLS,
+    mode=MODES,
+    status=[0, 3],
+)
+def test_a_command_that_handles_it_does_not_end_the_loop(any_shell, name, mode, status):
+    any_shell.type(in_script(name, loop(mode, f"{ANSWER} exits {status}")) + "\n")
+    for _ in range(3):
+        any_shell.expect("up\n")
+        at_rest(any_shell.pid)  # or Python could miss it, just before it reads
+        any_shell.press("\x03")
+        any_shell.expect("end 2\n")
+    any_shell.expect("after\n", AT_PROMPT)
+    shell_reads(any_shell)
+
+
+@crossed(any_shell=SHELLS, mode=MODES)
+def test_expect_130_does_not_end_it(any_shell, mode):
+    # Exit status 0 was asked for where it would be 130.
+    job(any_shell, f"{INIT} {mode} -e 130 {ANSWER}; echo then $?")
+    any_shell.press("\x03")
+    any_shell.expect("then 0\n")
+
+
+@crossed(any_shell=SHELLS, mode=MODES)
+def test_with_a_grace(any_shell, mode):
+    # Those left have their time before the loop ends.
+    command = f"sh -c {shlex.quote(f'{ANSWER} left & echo up 1; exec sleep 100')}"
+    any_shell.type(loop(mode, command, "--grace 0.2") + "\n")
+    any_shell.expect("(up 1\nup|up\nup 1)\n")
+    any_shell.press("\x03")
+    said = any_shell.expect(AT_PROMPT)
+    assert "up 1" not in said and "after" not in said
+    shell_reads(any_shell)
+
+
+@crossed(launch=["container", *NO_TERMINAL], mode=OPTIONS)
+def test_else_the_status_is_130(launch, mode):
+    # And not -2, a death by SIGINT: no shell waits for that.
+    process = launch(*mode, "sh", "-c", "echo up; exec sleep 100")
+    process.said("up")
+    if hasattr(process, "press"):
+        process.press("\x03")
+    else:
+        os.kill(process.init, signal.SIGINT)
+    process.status()
+    assert getattr(process, "process", process).popen.returncode == 130
+
+
+def test_with_another_stdin_it_goes_on(shell):
+    shell.type(in_script("bash", loop("", SLEEPS + " </dev/null")) + "\n")
+    for number in (1, 2, 3):
+        shell.expect(f"up {number}\n")
+        shell.press("\x03")
+    shell.expect("after\n", AT_PROMPT)
