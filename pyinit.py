@@ -464,7 +464,10 @@ class Init:
             self.reap()
             self.follow_stop()
         elif number == SIGCONT:
-            self.resume()
+            if self.resumed_with_us():
+                self.is_stopped, self.sent_stop = False, 0
+            else:
+                self.resume()
         elif by_kernel and number in TTY_SIGNALS and self.shares_keys():
             pass  # the terminal has sent it to the child, too
         else:
@@ -482,6 +485,15 @@ class Init:
     def shares_keys(self) -> bool:
         """Tell whether the terminal's keys reach the child, too: it is in our group."""
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
+
+    def resumed_with_us(self) -> bool:
+        """Tell whether our SIGCONT, a shell's fg, has resumed the child as well.
+
+        With -c it is in our group. Passed on, the SIGCONT could resume a child that has
+        been stopped again by then. (A race: the SIGCHLD that says so can come later.)
+        """
+        changes = os.WCONTINUED | os.WNOHANG
+        return self.mode == SINGLE and bool(os.waitid(os.P_PID, self.child, changes))
 
     def send(self, number: int, why: "str | int") -> None:
         """Send the target a signal, 0: none; -v says so, and why, or for which one."""
@@ -564,10 +576,7 @@ class Init:
         if news.si_code == os.CLD_CONTINUED:
             self.is_stopped, self.sent_stop = False, 0
             if self.mode == SINGLE:
-                # A shell's fg has resumed our group, so the child as well. Drop our
-                # SIGCONT: passed on after the next Ctrl-Z, it would resume the child.
-                # (Signals are taken lowest number first: this SIGCHLD before that.)
-                signal.sigtimedwait([SIGCONT], 0)
+                signal.sigtimedwait([SIGCONT], 0)  # as in resumed_with_us(): drop ours
             return
         by = news.si_status
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
@@ -600,7 +609,8 @@ class Init:
         if SIGCONT in signal.sigpending():
             return True  # already, and a stop signal would discard that SIGCONT
         self.pass_terminal(self.group)
-        attempt(os.kill, whom, how)
+        if os.getpid() != 1:  # that would stop nobody, but discard a SIGCONT: a race
+            attempt(os.kill, whom, how)
         signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP])  # here it stops us
         signal.pthread_sigmask(SIG_BLOCK, [SIGTSTP])
         # The SIGCONT that has resumed us is pending, for handle(); or a stop signal is,

@@ -174,15 +174,15 @@ def test_a_single_child_that_leaves_the_group(shell):
 
 def test_fg_is_not_said_twice_to_a_single_child(shell):
     # The SIGCONT of fg goes to the whole job; passed on once more, and late, it would
-    # resume a child that has been stopped again. So pyinit's kills are held up. So is
-    # its look for what has resumed it: the child's SIGCHLD has come by then.
+    # resume a child that has been stopped again. So pyinit's kills are held up.
     program = (
         "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
         "os.write(1, b'up\\n')\n"
         "while True: os.write(1, b'got ' + os.read(0, 99))\n"
     )
-    trace = hold("kill,rt_sigpending", 0.1)
-    shell.start("-c", *PYTHON, "-c", program, trace=trace)
+    # And on one CPU the child, which is to tell of it, runs after pyinit.
+    trace = [tool("taskset"), "-c", "0", *hold("kill", 0.2)]
+    shell.start("-c", tool("chrt"), "-i", "0", *PYTHON, "-c", program, trace=trace)
     pid = only_child(shell.pid)
     command = only_child(pid)
     for line in ("one", "two"):
@@ -198,6 +198,7 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
     shell.suspend()
     os.kill(pid, signal.SIGCONT)
     shell.expect("on\n")
+    assert len(re.findall(r"\bon\r\n", shell.all)) == 3, shell.all
 
 
 def test_nor_is_bg_if_it_reads_at_once(shell):
@@ -375,6 +376,17 @@ def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
             screen.answers("hello")
     screen.leave("\x03", 130)
     shell_reads(screen)
+
+
+@crossed(any_shell=BOTH_SHELLS)
+def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
+    # It comes between pyinit's look for a SIGCONT and the stop, which is none for PID 1.
+    trace = shlex.join(hold("rt_sigpending", 0.3, rule="delay_exit"))
+    pid = job(any_shell, f"unshare -pf {trace} {INIT} {ANSWER} still")
+    command = command_of(pid)
+    any_shell.suspend()
+    any_shell.run("bg")
+    until_state(command, "S")
 
 
 @crossed(any_shell=BOTH_SHELLS, mode=MODES)
