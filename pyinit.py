@@ -261,10 +261,11 @@ def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     the kernel has added the script to it. To run that once more would never end.
     """
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
-    if b"/" not in script or line[:2] != b"#!" or not os.access(script, os.X_OK):
+    file = os.fsencode(globals().get("__file__", "?"))
+    is_named = line[:2] == b"#!" and os.path.basename(file).split(b".")[0] in line
+    if not is_named or b"/" not in script or not os.access(script, os.X_OK):
         return False
-    ours = b" ".join(before) or os.fsencode(globals().get("__file__", "?"))
-    if b" ".join(line.split()).endswith(ours):
+    if b" ".join(line.split()).endswith(b" ".join(before) or file):
         return True
     # A line can name us otherwise: "#!/usr/bin/env pyinit.py". Then it has started our
     # parent, a pyinit with the very same words, and by that us.
@@ -285,7 +286,7 @@ def read_file(path: "str | bytes", length: int = -1) -> bytes:
 
 # === Become the command ===============================================================
 def become(command: "list[bytes]") -> None:
-    """Become the command, found as execvp(3) finds it; OSError if that fails."""
+    """Become the command, as execvp(3), but look on in PATH after every error."""
     name = command[0]
     path = os.environb.get(b"PATH", os.fsencode(os.defpath))
     places = [b""] if b"/" in name else [place or b"." for place in path.split(b":")]
@@ -309,10 +310,11 @@ def become(command: "list[bytes]") -> None:
 def interpreter(head: bytes) -> str:
     """Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
     if head[:2] == b"#!":
-        return as_text(head[2:].partition(b"\n")[0].strip(b" \t").partition(b" ")[0])
+        line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
+        return as_text(line.strip(b" ").partition(b" ")[0])
     # A program: its first path, most often the loader of another C library.
     paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-    return as_text([*paths, b"or loader"][0])
+    return as_text(paths[0][paths[0].find(b"/") :] if paths else b"or loader")
 
 
 def undo_locale_coercion() -> None:
@@ -399,8 +401,8 @@ class Init:
         """Fork a child that becomes the command with that signal mask; or Exception."""
         undo_locale_coercion()
         # While SIGCHLD is ignored, the kernel throws exit statuses away (see wait(2));
-        # while SIGTSTP is, it does not stop us. The command gets them ignored again.
-        ours = (SIGCHLD, SIGTSTP)
+        # ignored stops do not stop us. The command gets them ignored again.
+        ours = (SIGCHLD, *TTY_STOPS)
         ignored = {int(n) for n in ours if signal.getsignal(n) == SIG_IGN}
         # Python ignores SIGPIPE and SIGXFSZ, and has a handler (a callable) for SIGINT.
         # The command must not inherit that, and no handler may run before exec(2).
@@ -475,11 +477,11 @@ class Init:
             self.is_ending = self.is_ending or SIGTERM in (number, sent)
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
-                # (Also if -r makes another signal of it: so does dumb-init.) A Ctrl-Z
-                # stops us only if a shell is there to resume us; of a process's signal
-                # we stop anyway: who has sent it can resume us.
-                how = SIGTSTP if by_kernel else SIGSTOP
-                if not self.stop_us(os.getpid(), how) and by_kernel:
+                # We stop, too (even if -r makes another signal of it: so dumb-init does);
+                # for a process in any case, since who has sent it can resume us.
+                if not by_kernel:
+                    self.stop_us(os.getpid(), SIGSTOP)
+                elif not self.stop_us(os.getpid(), SIGTSTP):
                     self.resume("nobody else could resume it")
 
     def shares_keys(self) -> bool:
@@ -552,16 +554,16 @@ class Init:
     # 3. fg gives our group the terminal and sends us SIGCONT: resume() gives the child
     #    the terminal and sends it SIGCONT, whatever -r makes of that.
     #
-    # The child was stopped by      We do                        If we do not stop of it
+    # The child was stopped by      We do                        If that cannot stop us
     # ----------------------------  ---------------------------  -----------------------
-    # Ctrl-Z, or itself: nano and   stop                         resume it: nobody else
+    # Ctrl-Z, or itself: nano and   stop, by SIGTSTP             resume it: nobody else
     # mutt answer Ctrl-Z so                                      could
-    # a signal that we have passed  stop                         leave it stopped: who
+    # a signal that we have passed  stop, by SIGTSTP             leave it stopped: who
     # on from a process                                          sent it can resume it
     # SIGTTIN or SIGTTOU: it needs  give it the terminal, if no  leave it stopped
     # the terminal                  shell needs that; else stop
-    #
-    # We do not stop where nobody would see that and could resume us: stop_us().
+    #                               by the same
+    # Signals are taken lowest number first: so SIGCHLD, a stop's, before a SIGCONT.
     def follow_stop(self) -> None:
         """Do what that table says, if the child has stopped since we last asked."""
         if self.mode == SESSION:
@@ -576,7 +578,7 @@ class Init:
         if news.si_code == os.CLD_CONTINUED:
             self.is_stopped, self.sent_stop = False, 0
             if self.mode == SINGLE:
-                signal.sigtimedwait([SIGCONT], 0)  # as in resumed_with_us(): drop ours
+                signal.sigtimedwait([SIGCONT], 0)  # drop ours: see resumed_with_us()
             return
         by = news.si_status
         if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
@@ -585,9 +587,11 @@ class Init:
         needs_terminal = by in (SIGTTIN, SIGTTOU)
         if needs_terminal and self.mode == JOB and self.give_terminal():
             return
-        is_resumed = self.stop_us(self.us, SIGTSTP)
-        # (If the child has handled what we sent, it has stopped by another signal.)
-        if not is_resumed and not needs_terminal and by != self.sent_stop:
+        # For the terminal we stop as the child has: of SIGTSTP timeout(1) in our group
+        # would stop, too, and it ignores the other two.
+        is_resumed = self.stop_us(self.us, by if needs_terminal else SIGTSTP)
+        was_passed_on = by == self.sent_stop  # and not handled by the child
+        if not (is_resumed or needs_terminal or was_passed_on):
             self.resume("nobody else could resume it")
 
     def give_terminal(self) -> bool:
@@ -604,15 +608,15 @@ class Init:
     def stop_us(self, whom: int, how: int) -> bool:
         """Stop us or OUR_GROUP; return when resumed, or False if that does not stop us.
 
-        SIGTSTP stops neither PID 1 nor a group without a shell (POSIX: orphaned).
+        TTY_STOPS stop neither PID 1 nor a group without a shell (POSIX: orphaned).
         """
         if SIGCONT in signal.sigpending():
             return True  # already, and a stop signal would discard that SIGCONT
         self.pass_terminal(self.group)
         if os.getpid() != 1:  # that would stop nobody, but discard a SIGCONT: a race
             attempt(os.kill, whom, how)
-        signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP])  # here it stops us
-        signal.pthread_sigmask(SIG_BLOCK, [SIGTSTP])
+        signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP, how])  # here it stops us
+        signal.pthread_sigmask(SIG_BLOCK, TTY_STOPS)
         # The SIGCONT that has resumed us is pending, for handle(); or a stop signal is,
         # that came later and has discarded it. (A shell outside: we cannot know.)
         signs = {SIGCONT, *TTY_STOPS}

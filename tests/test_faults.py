@@ -142,12 +142,6 @@ def test_kill_is_refused(name, error):
     assert outcome == "one signal not passed on"
 
 
-@pytest.mark.parametrize("name", ["default", "-c", "--grace", "-v"])
-def test_kill_is_refused_to_oneself(name):
-    # AppArmor's and SELinux's rules have a target; PID 1 is pyinit.
-    assert Run(MODES[name], refused=refused("kill", "EACCES", 1)).go() == "works"
-
-
 def test_a_stop_refused_to_oneself_leaves_the_command_stopped(start):
     # Whoever has sent it can still send SIGCONT: pyinit runs, and passes it on.
     rules = ["-e", "trace=kill", "-e", "inject=kill:error=EPERM:when=2"]

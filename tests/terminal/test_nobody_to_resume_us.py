@@ -179,6 +179,16 @@ def test_reading_in_the_background_does_not_wedge(launch):
     assert screen.process.status() == 0
 
 
+@BOTH_MODES
+def test_a_reader_under_timeout(terminal, mode):
+    # timeout takes a group of its own, in the background, and ignores SIGTTIN and SIGTTOU:
+    # if pyinit stopped it by SIGTSTP, nobody would resume it in a script.
+    tool("timeout")
+    program = f"timeout 0.5 {INIT} {' '.join(mode)} cat; echo status $?"
+    screen = terminal("sh", "-c", program)
+    screen.expect("status 124\n")
+
+
 def test_who_leads_the_session_leaves_it_the_terminal(terminal, tmp_path):
     # Although stdout is none: no other member of a pipeline can need it.
     program = "echo hello >/dev/tty; read line; echo $line"

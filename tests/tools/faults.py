@@ -456,8 +456,8 @@ class Run:
             if spared or mine or "kill" in self.refused:
                 return True
             if self.trace:  # the command is traced too, and its state is not T but t
-                # strace lets even PID 1 be stopped: both have to be, before SIGCONT comes.
-                return self.stops() > stops + 1
+                # Both have to be, before SIGCONT comes; PID 1 does not stop itself.
+                return self.stops() > stops + ("not PID 1" in self.mode.layout)
             return state(self.command) == "T"
 
         def through():
