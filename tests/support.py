@@ -376,9 +376,7 @@ def release(pid):
 
 def has_come(pid, number):
     """Tell whether a signal waits in a process, or has ended it."""
-    with contextlib.suppress(OSError):
-        return state(pid) == "Z" or number in mask(pid, "ShdPnd")
-    return True
+    return state(pid) in ("Z", "") or number in mask(pid, "ShdPnd")
 
 
 def all_blocked(pid):
