@@ -477,7 +477,7 @@ class Init:
             self.is_ending = self.is_ending or SIGTERM in (number, sent)
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
-                # We stop, too (even if -r makes another signal of it: so does dumb-init).
+                # So do we stop (even if -r makes another signal of it, as dumb-init).
                 # A process's signal stops us anyway: who has sent it can resume us.
                 if not by_kernel:
                     self.stop_us(os.getpid(), SIGSTOP)
