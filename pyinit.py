@@ -308,7 +308,7 @@ def become(command: "list[bytes]") -> None:
 
 
 def interpreter(head: bytes) -> str:
-    """Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
+    r"""Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
     if head[:2] == b"#!":
         line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
         return as_text(line.strip(b" ").partition(b" ")[0])
@@ -477,7 +477,7 @@ class Init:
             self.is_ending = self.is_ending or SIGTERM in (number, sent)
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
-                # So do we stop (even if -r makes another signal of it, as dumb-init).
+                # We stop, too, even if -r makes another signal of it: dumb-init does.
                 # A process's signal stops us anyway: who has sent it can resume us.
                 if not by_kernel:
                     self.stop_us(os.getpid(), SIGSTOP)
