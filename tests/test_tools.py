@@ -37,6 +37,7 @@ def test_help(tool):
 # --- The storm --------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not FULL, reason="seconds for no rule: only with PYINIT_FULL")
 def test_a_storm():
     namespace()
     init = shlex.join(PYINIT)
@@ -155,6 +156,7 @@ def test_mutants_are_one_change_each():
         compile(mutant, f"mutant of line {line}", "exec")
 
 
+@pytest.mark.skipif(not FULL, reason="seconds for no rule: only with PYINIT_FULL")
 def test_a_broken_one_is_killed(tmp_path):
     namespace()
     whole = PYINIT_FILE.read_text()
