@@ -34,7 +34,7 @@ NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
 SLOW = 6  # seconds
 TESTS = ["groups", "exit_status", "signals", "command_line", "what_the_command_sees",
          "which_program", "locales",
-         "reaping", "grace", "nobody_to_resume_us", "a_job_of_a_shell",
+         "reaping", "grace", "nobody_to_resume_us", "a_job_of_a_shell", "stops", "ctrl_c",
          "in_dumb_inits_place", "interpreters", "first_line_of_a_script",
          "faults"]  # fmt: skip
 
