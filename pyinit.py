@@ -260,10 +260,12 @@ def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
     Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
     the kernel has added the script to it. To run that once more would never end.
     """
+    if b"/" not in script:
+        return False  # the kernel adds it with its directory
     line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
     file = os.fsencode(globals().get("__file__", "?"))
     is_named = line[:2] == b"#!" and os.path.basename(file).split(b".")[0] in line
-    if not is_named or b"/" not in script or not os.access(script, os.X_OK):
+    if not is_named or not os.access(script, os.X_OK):
         return False
     if b" ".join(line.split()).endswith(b" ".join(before) or file):
         return True
@@ -374,11 +376,12 @@ class Init:
         self.log = say if options.verbose else lambda text: None
         self.name = as_text(options.command[0])
         self.group = os.getpgrp()
+        has_terminal = foreground() is not None and self.group != OUTSIDE
         self.mode = SESSION
         if options.single_child:
             self.mode = SINGLE
-        elif foreground() is not None and self.group != OUTSIDE:
-            self.mode = JOB if os.isatty(1) or leads_session() else SESSION
+        elif has_terminal and (os.isatty(1) or leads_session()):
+            self.mode = JOB
         # Who stops when the child does, and dies of its Ctrl-C. In JOB it is our whole
         # group: the terminal's keys reach the child's group alone.
         self.us = OUR_GROUP if self.mode == JOB else os.getpid()

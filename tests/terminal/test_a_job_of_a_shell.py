@@ -35,6 +35,7 @@ from support import (
     delay,
     hold,
     mask,
+    namespace,
     only_child,
     stage,
     state,
@@ -342,6 +343,12 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
 # what is PID 1 runs on.
 
 
+def outside():
+    """Return what a shell is to start a PID 1 with, or skip."""
+    extra = ["--map-root-user"] if "--map-root-user" in namespace() else []
+    return shlex.join(["unshare", "-pf", *extra])
+
+
 @crossed(
     any_shell=BOTH_SHELLS,
     line={
@@ -354,9 +361,8 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
     options=["", "--mount-proc --kill-child"],
 )
 def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
-    tool("unshare")
     screen = any_shell
-    pid = job(screen, f"unshare -pf {options} {line}")
+    pid = job(screen, f"{outside()} {options} {line}")
     command = command_of(pid)
     for resumed in (["fg"], ["fg"] if line.endswith(ANSWER) else ["bg", "fg"]):
         screen.press("\x1a")
@@ -382,7 +388,7 @@ def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
 def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
     # It comes between pyinit's look for a SIGCONT and the stop, which is none for PID 1.
     trace = shlex.join(hold("rt_sigpending", 0.3, rule="delay_exit"))
-    pid = job(any_shell, f"unshare -pf {trace} {INIT} {ANSWER} still")
+    pid = job(any_shell, f"{outside()} {trace} {INIT} {ANSWER} still")
     command = command_of(pid)
     any_shell.suspend()
     any_shell.run("bg")
@@ -392,9 +398,8 @@ def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
 @crossed(any_shell=BOTH_SHELLS, mode=MODES)
 def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
     # What would stop cat reaches only who can be stopped; the shell reads all the same.
-    tool("unshare")
     screen = any_shell
-    pid = job(screen, f"unshare -pf {INIT} {mode} {ANSWER} still &")
+    pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} still &")
     idle(pid)
     shell_reads(screen)
     fg(screen, pid)

@@ -209,6 +209,20 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     assert process.status() > 128
 
 
+def test_whom_others_have_resumed_gets_no_sigcont(container):
+    # The command does not read, or it would need the terminal, and so us.
+    screen = container("-v", *ANSWERS, "ends", "still")
+    up(screen)
+    command = stopped(screen, signal.SIGTSTP)
+    os.kill(command, signal.SIGCONT)
+    until_state(command, "S")
+    at_rest(screen.init)
+    os.kill(screen.init, signal.SIGTERM)
+    screen.expect("SIGTERM: sent", "farewell")
+    assert screen.status() == 7
+    assert "SIGCONT" not in screen.all
+
+
 def test_an_end_while_nothing_is_stopped_brings_no_sigcont(pyinit):
     # SIGCONT has handlers, too.
     program = "trap 'echo cont' CONT; trap 'echo hup' HUP; trap 'echo usr1' USR1; echo up; while :; do read line; done"
