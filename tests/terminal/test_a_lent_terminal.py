@@ -20,6 +20,7 @@ from support import (
     INIT,
     KEYS,
     PYINIT,
+    PYTHON,
     PYINIT_FILE,
     REPORTER,
     as_user,
@@ -106,7 +107,8 @@ def test_a_terminal_without_a_name(terminal, gone):
 
 def test_a_terminal_that_may_not_be_opened(terminal, public):
     """As root's terminal is for whom su has made of root: silently as it was."""
-    screen = terminal(*as_user(64013, [*PYINIT, *REPORTER, "7"]), ours=False)
+    reporter = [*PYTHON, shutil.copy(REPORTER[-1], public), "7"]
+    screen = terminal(*as_user(64013, [*PYINIT, *reporter]), ours=False)
     assert screen.expect("^.*\n").startswith("ready ")
     assert stat(only_child(screen.pid))[2] in (0, device(screen))
     ends(screen)
