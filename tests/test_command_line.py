@@ -65,10 +65,10 @@ def test_dumb_inits_variables(pyinit):
 
 
 def prefixes():
-    """Return each prefix of each of our long options, as --help has them."""
+    """Return each prefix of each of our long options, as --help has them, but for --."""
     found = re.findall(r"--[a-z-]{2,}", run(*PYINIT, "--help").stdout.decode())
     assert {"--verbose", "--version", "--rewrite", "--grace", "--wait"} <= {*found}
-    return sorted({option[:n] for option in found for n in range(2, len(option) + 1)})
+    return sorted({option[:n] for option in found for n in range(3, len(option) + 1)})
 
 
 # Before 3.8 argparse would take them for abbreviations of ours.

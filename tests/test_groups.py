@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from support import (
+    BOTH_MODES,
     DUMB_INIT_TOO,
     command_line,
     marked,
@@ -27,21 +28,17 @@ def sleeps(process):
 
 
 @DUMB_INIT_TOO
-@pytest.mark.parametrize("options", [[], ["-c"], ["DUMB_INIT_SETSID=0"]], ids=str)
+@BOTH_MODES
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_who_gets_a_signal(start, init, options, number):
+def test_who_gets_a_signal(start, init, mode, number):
     # pyinit is a child of PID 1, so that what it leaves behind lives on.
-    before, options = (
-        ([], options) if options[:1] != ["DUMB_INIT_SETSID=0"] else (options, [])
-    )
-    words = [*init, *options, "sh", "-c", PIPELINE]
-    program = f"{' '.join(before)} {shlex.join(words)}; echo ended $?; read line"
-    process = start(*namespace(), "sh", "-c", program, stdin=-1)
+    program = f"{shlex.join([*init, *mode, 'sh', '-c', PIPELINE])}; echo ended $?"
+    process = start(*namespace(), "sh", "-c", program + "; read line", stdin=-1)
     process.line()
     until(lambda: sleeps(process) == [61, 62, 63, 64, 65], "five sleeps")
     os.kill(only_child(only_child(process.pid)), number)
     process.expect(f"ended {128 + number}")
-    if before or options:
+    if mode:
         assert sleeps(process) == [61, 62, 63, 64]
     else:
         # Background commands of sh ignore SIGINT: SIGTERM, once the child is dead, ends
@@ -50,13 +47,12 @@ def test_who_gets_a_signal(start, init, options, number):
 
 
 @DUMB_INIT_TOO
-def test_who_makes_a_session(pyinit):
-    modes = ([], {}), (["-c"], {}), ([], {"DUMB_INIT_SETSID": "0"})
-    for options, env in modes:
-        process = pyinit(*options, "sh", "-c", SHOW, env={**os.environ, **env})
-        assert process.wait() == 0
-        pid, pgrp, sid = process.stdout.split()
-        assert pgrp == sid == (str(process.pid) if options or env else pid)
+@BOTH_MODES
+def test_who_makes_a_session(pyinit, mode):
+    process = pyinit(*mode, "sh", "-c", SHOW)
+    assert process.wait() == 0
+    pid, pgrp, sid = process.stdout.split()
+    assert pgrp == sid == (str(process.pid) if mode else pid)
 
 
 def test_a_child_that_left_pyinits_group_is_signalled_all_the_same(pyinit):
