@@ -6,14 +6,12 @@ import signal
 
 import pytest
 from support import (
-    BOTH_MODES,
     DUMB_INIT_TOO,
     FULL,
     PASSED_ON,
     PYINIT,
     as_user,
     hosted,
-    hosted_error,
     tool,
 )
 
@@ -46,22 +44,22 @@ def test_every_code_and_every_fatal_signal(start, init):
             assert start(*init, "sh", "-c", command).wait() == status
 
 
-@BOTH_MODES
-def test_the_end_by_a_signal_is_said(pyinit, mode):
-    process = pyinit(*mode, "-v", "sh", "-c", "kill -KILL $$")
+def test_the_end_by_a_signal_is_said(pyinit):
+    process = pyinit("-v", "-c", "sh", "-c", "kill -KILL $$")
     assert process.wait() == 137
-    assert process.stderr.endswith(" was ended by SIGKILL, status 137\n")
+    first, last = process.stderr.splitlines()
+    assert first.endswith(" runs sh; orphans are PID 1's, which we are not")
+    assert last.endswith(" was ended by SIGKILL, status 137")
 
 
-# --- 125, 126 and 127: one line that says why (see test_which_program.py, too) -----------------------------------------
+# --- 125, 126 and 127: one line that says why (see test_which_program.py, too) ---
 
 
-@BOTH_MODES
-def test_not_found_with_nobody_to_tell(start, mode):
+def test_not_found_with_nobody_to_tell(start):
     # The write fails, and with the command's own signals in force it would also kill.
     read, write = os.pipe()
     os.close(read)
-    process = start(*PYINIT, *mode, "no-such-command", stderr=write)
+    process = start(*PYINIT, "no-such-command", stderr=write)
     os.close(write)
     assert process.wait() == 127
 
@@ -118,21 +116,11 @@ def test_a_reason_that_is_not_the_kernels_is_said(start, body, status, said):
     [
         (["-e", "143"], "kill -TERM $$", 0),
         (["--expect=143"], "exit 7", 7),
-        (["-e0"], "exit 0", 0),
-        ([], "exit 255", 255),
         (["-e", "255", "--expect", "3"], "exit 3", 0),
         (["-e", "255", "--expect", "3"], "exit 255", 0),
-        (["-e", "127"], None, 0),
         (["-e", "1"], None, 127),
     ],
 )
 def test_expect(pyinit, options, command, status):
     words = ["sh", "-c", command] if command else ["no-such-command"]
     assert pyinit(*options, "--", *words).wait() == status
-
-
-def test_bad_codes():
-    bad = ["256", "-1", "", "x", "1.0", "+1", " 1", "1_0", "٣", "1e2"]
-    for words, error in hosted_error([["-e", code] for code in bad]):
-        assert "argument -e/--expect: " in error
-        assert repr(words[1]) in error or ascii(words[1]) in error

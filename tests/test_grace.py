@@ -224,6 +224,7 @@ def beside(start, *options, left, around='"$@"', lines=1):
         # With -c the child is in pyinit's own group, with its caller.
         ("-c --grace 20", STUBBORN, [], 4),
     ],
+    ids=["its time", "killed", "a session's", "single"],
 )
 def test_not_pid_1_the_group_and_nobody_else(start, options, left, said, living):
     before = monotonic()
@@ -309,7 +310,7 @@ def test_a_stop_freezes_nobody(pid1, start, stop, rule):
 def test_a_stop_during_grace_repeats_no_signal(pid1):
     # CPython's sigtimedwait, stopped in its sleep and resumed when its time is over,
     # returns what it returned the time before.
-    left = "(trap '' TERM USR1; exec sleep 1000) & echo up; "
+    left = "trap '' TERM USR1; sleep 1000 & echo up; "
     process, _ = leaves(pid1, "--grace 30 -v", left)
     process.until_stderr("exited with 4")
     process.send(signal.SIGUSR1, process.init)

@@ -1,7 +1,7 @@
 """Make COUNT orphans in bursts of BURST, that end at once; then say what is left.
 
-Prints "left N", the zombies that nobody has reaped though they had five seconds (or as
-many as the third word says), and ends with status 42.
+Prints "left N", the zombies that nobody has reaped though they had five seconds, and ends
+with status 42.
 """
 
 import os
@@ -32,7 +32,7 @@ for _ in range(count // burst):
     os.waitpid(middle, 0)
 os.close(write)
 os.read(read, 1)  # the end of file: all of them have ended
-deadline = time.monotonic() + (float(sys.argv[3]) if sys.argv[3:] else 5)
+deadline = time.monotonic() + 5
 left = zombies()
 while left and time.monotonic() < deadline:
     time.sleep(0.02)
