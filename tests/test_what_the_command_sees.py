@@ -82,7 +82,6 @@ def test_negative_control_a_naive_parent_differs(probe, all_surroundings, scratc
 
 # --- Variables that name a process: systemd's, which Podman and others set, too ---------
 
-OURS = "$$"  # as the shell that becomes pyinit has it
 NAMES_OF_US = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"]
 SHOW = ["sh", "-c", "echo $$; tr '\\0' '\\n' </proc/self/environ"]
 
@@ -99,28 +98,20 @@ def environment(start, variables, *options, prefix=()):
 
 
 @BOTH_MODES
-def test_what_named_us_names_the_command(start, mode):
+@pytest.mark.parametrize("prefix", [[], None], ids=["", "PID 1"])
+def test_what_named_us_names_the_command(start, mode, prefix):
+    # (Podman's socket activation sets LISTEN_PID=1: in the container, that is us.)
+    prefix = [*namespace(), "--"] if prefix is None else prefix
     given = " ".join(f"{name}=$$" for name in NAMES_OF_US)
-    pid, lines = environment(start, f"A=1 {given} LISTEN_PIDFDID=7 Z=$$", *mode)
-    *lines, last = sorted(lines)
+    pid, lines = environment(start, f"{given} LISTEN_PIDFDID=7", *mode, prefix=prefix)
     # The pidfd's number goes with a LISTEN_PID that was ours: it would be another's.
-    assert lines == ["A=1", *sorted(f"{name}={pid}" for name in NAMES_OF_US)]
-    assert last.startswith("Z=") and last != f"Z={pid}"
+    assert sorted(lines) == sorted(f"{name}={pid}" for name in NAMES_OF_US)
+    stays = ["LISTEN_PID=4000000", "LISTEN_PIDFDID=7"]
+    pid, lines = environment(start, f"WATCHDOG_PID=$$ {' '.join(stays)}", prefix=prefix)
+    assert lines == [f"WATCHDOG_PID={pid}", *stays]
 
 
-@BOTH_MODES
-def test_what_named_us_as_pid_1(start, mode):
-    # Podman's socket activation sets LISTEN_PID=1: in the container, that is us.
-    given = "LISTEN_PID=1 LISTEN_PIDFDID=5 SYSTEMD_EXEC_PID=1"
-    pid, lines = environment(start, given, *mode, prefix=[*namespace(), "--"])
-    assert pid != "1"
-    assert sorted(lines) == [f"LISTEN_PID={pid}", f"SYSTEMD_EXEC_PID={pid}"]
-
-
-OTHERS = ["4000000", "", "'$$ '", "0", "x", "-1", "0$$", "+$$"]
-
-
-@pytest.mark.parametrize("value", OTHERS if FULL else OTHERS[:3])
+@pytest.mark.parametrize("value", ["4000000", "", "'$$ '", "0$$"])
 def test_what_names_another_stays(start, value):
     for name in NAMES_OF_US:
         given = f"A={value} {name}={value} LISTEN_PIDFDID=77 LISTEN_FDS=2"
@@ -128,53 +119,6 @@ def test_what_names_another_stays(start, value):
         shown = lines[0][2:]
         rest = [f"{name}={shown}", "LISTEN_PIDFDID=77", "LISTEN_FDS=2"]
         assert lines[1:] == rest
-
-
-@pytest.mark.parametrize("name", NAMES_OF_US[1:])
-def test_the_pidfds_number_stays_where_it_is_not_listen_pid_that_was_ours(start, name):
-    for listen in ["LISTEN_PID=1"], []:
-        stays = [*listen, "LISTEN_PIDFDID=12345"]
-        pid, lines = environment(start, " ".join([f"{name}=$$", *stays]))
-        assert sorted(lines) == sorted([f"{name}={pid}", *stays])
-
-
-ACTIVATE = """
-import os, socket, sys
-pid = os.getpid()
-server = socket.socket()
-server.bind(("127.0.0.1", 0))
-server.listen()
-os.dup2(server.fileno(), 3)
-os.set_inheritable(3, True)  # (dup2 of 3 to itself does not)
-os.environ.update(LISTEN_PID=str(pid), LISTEN_FDS="1", LISTEN_FDNAMES="web")
-if hasattr(os, "pidfd_open"):
-    os.environ["LISTEN_PIDFDID"] = str(os.fstat(os.pidfd_open(pid)).st_ino)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-# sd_listen_fds of systemd 258: LISTEN_PID has to be ours, and LISTEN_PIDFDID, where it is
-# set, the inode number of our pidfd (a pidfs is not in every kernel: then it is not set).
-LISTEN_FDS = """
-import os, socket
-assert int(os.environ["LISTEN_PID"]) == os.getpid(), "LISTEN_PID is another's"
-wanted = os.environ.get("LISTEN_PIDFDID")
-if wanted is not None:
-    ours = os.fstat(os.pidfd_open(os.getpid())).st_ino
-    assert int(wanted) == ours, "LISTEN_PIDFDID is another's"
-assert os.environ["LISTEN_FDS"] == "1"
-server = socket.socket(fileno=3)
-socket.create_connection(server.getsockname())
-print("served", bool(server.accept()))
-"""
-
-
-@pytest.mark.parametrize("before", [[], ["-c"], None], ids=["session", "single", "sh"])
-def test_a_server_finds_its_socket(start, before):
-    # And under a shell, the negative control, it does not.
-    init = ["sh", "-c", '"$@"; exit', "sh"] if before is None else [*PYINIT, *before]
-    process = start(*PYTHON, "-c", ACTIVATE, *init, *PYTHON, "-c", LISTEN_FDS)
-    assert process.wait() == (before is None)
-    assert process.stdout == ("" if before is None else "served True\n")
-    assert ("LISTEN_PID is another's" in process.stderr) == (before is None)
 
 
 def test_what_a_host_that_imports_us_has_is_left_to_it(start):
@@ -272,17 +216,13 @@ def closes(start, numbers, *options, version="ours", prefix=()):
 VERSIONS = ["ours", "3.6", "3.8", "3.9", "musl's"] if FULL else ["ours", "3.6"]
 IN_EACH = pytest.mark.parametrize("version", VERSIONS)
 NO_PROC = "mount -t tmpfs none /proc"
-HIGH = [3, 4, 5, 100, 1023, 19_000, 65535, 65536, 65537, 100_000]
+HIGH = [19_000, 65535, 65536, 65537, 100_000]
 
 
 @IN_EACH
 def test_nothing_inherited_stays_open(start, version):
-    closes(start, [*HIGH, highest() - 1], version=version)
+    closes(start, [*range(3, 1100), *HIGH, highest() - 1], version=version)
     closes(start, [7], "-c", version=version)
-
-
-def test_thousands_of_descriptors(start):
-    closes(start, [*range(3, 4000), 19_999, 70_000], "-v")
 
 
 @IN_EACH
