@@ -11,7 +11,6 @@ import shutil
 
 import pytest
 from support import (
-    FULL,
     INTERPRETER,
     PYINIT_FILE,
     executable,
@@ -60,53 +59,36 @@ def ran_once_by_sh(process, path):
 
 
 CARDS_OWN = "/usr/bin/env -S python3 {place}/pyinit.py"
-OPTIONS = [" -v", " -vr 15:3 --grace 1 --expect 9 --", " --", " -c", " -cv --"]
-OPTIONS += [" -r 15:3", " -r15:3", " --rewrite=TERM:QUIT --grace 1"]
-OPTIONS += [" --grace=0.5 -e 9 -e 10"]
-PYTHONS = ["python3", "python3 -IS", "python3 -I -S", "python3 -u -B"]
 LINES = [
     CARDS_OWN,
-    *[CARDS_OWN + options for options in OPTIONS[:3]],
-    CARDS_OWN.replace("python3", PYTHONS[1]),
+    *[CARDS_OWN + " -v", CARDS_OWN + " -vr 15:3 --grace 1 --expect 9 --"],
+    CARDS_OWN.replace("python3", "python3 -IS"),
     # The kernel splits only once: what follows the interpreter is one word.
-    *["{place}/pyinit.py", "{place}/pyinit.py -v", "{place}/pyinit.py --"],
+    *["{place}/pyinit.py", "{place}/pyinit.py -v"],
     "{place}/python3 {place}/pyinit.py",
     # What the line does not name as we are started: the second pyinit sees the first.
-    *["/usr/bin/env pyinit.py", "/usr/bin/env -S pyinit.py -v", "/bin/env pyinit.py"],
-    *["/usr/bin/env -S A=1 pyinit.py", "/usr/bin/env -Spyinit.py -v"],
+    *["/usr/bin/env pyinit.py", "/usr/bin/env -S A=1 pyinit.py -v"],
     # By another way to the same file.
-    "/usr/bin/env -S python3 {place}/./pyinit.py",
     "/usr/bin/env -S python3 {place}/../{name}/pyinit.py",
     "/usr/bin/env -S python3 {place}/link/pyinit.py",
-    "/usr/bin/env -S python3 '{place}/pyinit.py'",
     '/usr/bin/env -S python3 "{place}/pyinit.py" "-v"',
-    "/usr/bin/env -S A=1 python3 {place}/pyinit.py",
     "/usr/bin/env -S -i PATH={place}:/usr/bin:/bin python3 {place}/pyinit.py",
     "\t/usr/bin/env\t-S\tpython3\t{place}/pyinit.py\t",
     # With a program that is to run it.
-    *[CARDS_OWN + " /bin/sh", CARDS_OWN + " /bin/sh -e", CARDS_OWN + " -v -- /bin/sh"],
-    "{place}/pyinit.py /bin/sh",
+    *[CARDS_OWN + " -v -- /bin/sh -e", "{place}/pyinit.py /bin/sh"],
     "/usr/bin/env -S PYTHONPATH={place} python3 -S -m pyinit",
 ]
-if FULL:
-    LINES += [
-        CARDS_OWN.replace("python3", python) + options
-        for python in PYTHONS
-        for options in ("", *OPTIONS)
-    ]
 
 
-@pytest.mark.parametrize("line", dict.fromkeys(LINES))
+@pytest.mark.parametrize("line", LINES)
 def test_the_script_is_run_once_by_sh(run, place, line):
     path = script(place, line)
     ran_once_by_sh(run(path, "a b", "-c"), path)
 
 
-@pytest.mark.parametrize("how", ["copy", "symlink", "hard link"])
-def test_under_another_name(run, place, how):
+def test_under_another_name(run, place):
     """As where it takes dumb-init's place: it is the file that counts, not its name."""
-    make = {"copy": shutil.copy, "symlink": os.symlink, "hard link": os.link}[how]
-    make(place / "pyinit.py", place / "dumb-init")
+    os.link(place / "pyinit.py", place / "dumb-init")
     for line in (CARDS_OWN, CARDS_OWN + " -v", "{place}/pyinit.py"):
         path = script(place, line.replace("pyinit.py", "dumb-init"))
         ran_once_by_sh(run(path, "a b", "-c"), path)
@@ -116,16 +98,13 @@ def test_under_another_name(run, place, how):
     ("path", "words", "seen"),
     [
         ("", ["sh", "-c", 'a-script "a b" -c'], "{place}/a-script"),
-        ("", ["./a-script"], "./a-script"),
         ("", ["../{name}/a-script"], "../{name}/a-script"),
-        ("", ["{place}/link/a-script"], "{place}/link/a-script"),
         # As a container's command: pyinit starts the script, whose line starts pyinit.
         ("", [*PYINIT, "{place}/a-script"], "{place}/a-script"),
         ("", [*PYINIT, "a-script"], "{place}/a-script"),
         # The kernel hands the script's name on as it was found. An empty element of PATH
         # is the current directory: found so it would have no "/", and be searched again.
         (":", [*PYINIT, "a-script"], "./a-script"),
-        ("no-such::", [*PYINIT, "a-script"], "./a-script"),
         # From -c pyinit is in no file: a script's line is not its own.
         (
             "",
@@ -133,7 +112,7 @@ def test_under_another_name(run, place, how):
             "{place}/a-script",
         ),
     ],
-    ids=["sh", "./", "../", "link", "path", "PATH", "empty", "empty, second", "-c"],
+    ids=["sh", "../", "path", "PATH", "empty", "-c"],
 )
 def test_however_the_script_is_named(run, place, path, words, seen):
     script(place, CARDS_OWN)
@@ -173,13 +152,8 @@ BY_BASH = '[ -n "$BASH_VERSION" ] && echo by bash || echo by sh\n'
     ("line", "output"),
     [
         ("/bin/echo {place}/pyinit.py", "{place}/pyinit.py {place}/a-script x\n"),
-        (ENV + "echo python pyinit", "python pyinit {place}/a-script x\n"),
         (CARDS_OWN + " -r 15:3 -- /bin/echo", "{place}/a-script x\n"),
-        (ENV + "bash --rcfile pyinit", "by bash\n"),
         (ENV + "bash --rcfile {place}/pyinit.py", "by bash\n"),
-        (ENV + "bash --norc -o pipefail", "by bash\n"),
-        (ENV + "A={place}/pyinit.py bash", "by bash\n"),
-        (ENV + "PYINIT=python3 bash --rcfile {place}/pyinit.py", "by bash\n"),
         # Not we are started, but what takes our file as a word, or has our name.
         (ENV + "python3 {place}/tool.py {place}/pyinit.py", "tool 4\n"),
         (ENV + "python3 {place}/other/pyinit.py", "tool 3\n"),
