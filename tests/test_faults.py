@@ -150,6 +150,23 @@ def test_refused_before_the_command_runs(start, terminal, tmp_path, call):
         assert call in said
 
 
+def test_refused_while_it_runs(start):
+    # Once a signal is not sent, and once there is none to take.
+    rules = ["-e", "trace=kill,rt_sigtimedwait", "-e", "inject=kill:error=EPERM:when=1"]
+    rules += ["-e", "inject=rt_sigtimedwait:error=EPERM:when=2"]
+    process = start(*strace(*rules, follow=False), *PYINIT, "-v", *REPORTER, "7")
+    process.ready()
+    process.until_stderr("going on after PermissionError")
+    init = only_child(process.pid)
+    process.send(signal.SIGUSR1, init)
+    process.until_stderr("SIGUSR1: not sent SIGUSR1 to group")
+    process.until_stderr(f": {reason(errno.EPERM)}\n")
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        process.send(number, init)
+        process.expect(int(number))
+    assert process.wait() == 7
+
+
 def test_the_clock_is_refused(start):
     # The grace is over all the same, and not before.
     leave = "trap '' TERM; sleep 1000 & echo up; read line; exit 7"
