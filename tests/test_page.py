@@ -152,35 +152,6 @@ def test_a_python_that_is_too_old_fails_the_build():
         ast.parse(source, feature_version=(3, 5))
 
 
-def test_run_compiles_all_that_a_start_imports(tmp_path):
-    """In a directory of its own, as if the standard library had no .pyc file.
-
-    containers/test_compiled_base.py does it in an image whose library has none.
-    """
-    cache = ["-X", f"pycache_prefix={tmp_path}"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def imported(words, *options):
-        """Run words of the page; return where each module came from."""
-        file = words.index("/sbin/pyinit.py")
-        words = [*words[1:file], *cache, *options, PYINIT_FILE, *words[file + 1 :]]
-        result = run(sys.executable, *words, env=environment)
-        assert result.returncode == 0, result.stderr
-        return re.findall(rb"^# code object from (.*)", result.stderr, re.M)
-
-    start = [*INIT, "true"]
-    before = imported(start, "-B", "-v")
-    assert [*tmp_path.iterdir()] == []
-    assert len(before) > 10
-    assert not [path for path in before if path.endswith(b".pyc'")]
-    imported(json.loads(RUN.partition(" ")[2]))
-    options = ["-v", "-r", "TERM:QUIT", "-e", "143", "--grace", "1"]
-    for words in (start, [*INIT[:-1], *options, *start[-2:]]):
-        after = imported(words, "-B", "-v")
-        assert len(after) >= len(before)
-        assert not [path for path in after if not path.endswith(b".pyc'")]
-
-
 # --- The options ------------------------------------------------------------------
 
 
@@ -253,92 +224,75 @@ def test_the_main_job_of_a_clone(tmp_path):
 
 # --- With an engine ---------------------------------------------------------------
 
-SERVER = "#!/bin/sh\necho up\nexec sleep 1000\n"
-SCRIPT = '#!/bin/sh\nexec "$@"\n'
+FILES = {
+    "pyinit.py": PYINIT_FILE.read_text(),
+    "my-server": "#!/bin/sh\necho up\nexec sleep 1000\n",
+    "entrypoint.sh": '#!/bin/sh\nexec "$@"\n',
+}
+COPIES = ["COPY my-server /usr/bin/", "COPY entrypoint.sh /"]
 
 
 @pytest.fixture
 def typed(containers, tmp_path):
     """Return a function: what somebody types to an engine, and what it prints."""
-    docker = tmp_path / "docker"
     command = shlex.join(containers.words)
-    docker.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    docker.chmod(0o755)
+    executable(tmp_path / "docker", f'#!/bin/sh\nexec {command} "$@"\n')
 
-    def run(text, **words):
+    def typed(text, **words):
         for word, value in words.items():
             text = re.sub(rf"\b{word}\b", value, text)
-        return shell(text, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+        status, lines = shell(text, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+        assert status == 0, lines
+        return lines
 
-    return run
-
-
-BUILT = {}
+    return typed
 
 
 @pytest.fixture
 def build(containers, tmp_path):
-    """Return a function that builds lines of the page, and returns the image's name.
-
-    The same is built once, and so are the two lines that most begin with.
-    """
-    context = tmp_path / "context"
+    """Return a function that builds lines of the page, and returns the image's name."""
+    for name, text in FILES.items():
+        executable(tmp_path / "context" / name, text)
 
     def build(*lines):
-        key = (containers.label, *lines)
-        if key in BUILT:
-            return BUILT[key]
-        base, copies = (
-            containers.base,
-            ["COPY my-server /usr/bin/", "COPY entrypoint.sh /"],
-        )
-        if lines[:2] == (COPY, RUN) and lines[2:]:
-            base, copies = build(COPY, RUN), []
-        context.mkdir(exist_ok=True)
-        for name, text in (
-            ("pyinit.py", PYINIT_FILE.read_text()),
-            ("my-server", SERVER),
-            ("entrypoint.sh", SCRIPT),
-        ):
-            executable(context / name, text)
-        rest = lines if copies else lines[2:]
-        (context / "Dockerfile").write_text(
-            "\n".join([f"FROM {base}", *copies, *rest, ""])
-        )
-        BUILT[key] = containers.new_image()
-        options = [*containers.build_options()[2:-2], "-t", BUILT[key]]
-        containers.good("build", *options, context)
-        return BUILT[key]
+        image, file = containers.new_image(), tmp_path / "context" / "Dockerfile"
+        file.write_text("\n".join([f"FROM {containers.base}", *COPIES, *lines, ""]))
+        options = [*containers.build_options()[2:-2], "-t", image]
+        containers.good("build", *options, file.parent)
+        return image
 
     return build
 
 
-def serves(containers, *words, options=()):
+def serves(containers, image, *options):
     """Start a server; return its container's name once it runs."""
-    name = containers.start(*words, options=options)
+    name = containers.start(image, options=options)
     until(lambda: "up\n" in containers.log(name), "the server runs")
     return name
 
 
-def seconds(line):
+def seconds(lines):
     """Return what bash's `time` says."""
-    minutes, rest = re.match(r"^real\t(\d+)m([0-9.]+)s$", line).groups()
+    [real] = [line for line in lines if line.startswith("real")]
+    minutes, rest = re.match(r"^real\t(\d+)m([0-9.]+)s$", real).groups()
     return int(minutes) * 60 + float(rest)
 
 
 @needs_engines
-def test_the_first_screen(containers, build, typed):
-    name = serves(containers, build(*DOCKERFILE.splitlines()))
-    status, lines = typed(LOOK, NAME=name)
-    assert status == 0, lines
+def test_the_first_screen_and_what_the_image_has(containers, build, typed):
+    image = build(*DOCKERFILE.splitlines())
+    name = serves(containers, image)
+    lines = typed(LOOK, NAME=name)
+    assert seconds(lines) < 10
     lines = [line for line in lines if "resorting to SIGKILL" not in line and line]
-    first, stopped, real, _, _, code = lines
     [begins] = re.findall(r"This shows `(.*?) …`", README)
-    assert first.startswith(begins)
-    assert first.rstrip().endswith("my-server --port 80")
-    assert stopped == name
-    assert seconds(real) < 10
-    assert code == "143"
+    assert lines[0].startswith(begins)
+    assert lines[0].rstrip().endswith("my-server --port 80")
+    assert (lines[1], lines[-1]) == (name, "143")
+    decoder, [line, *_] = json.JSONDecoder(), typed(LISTS, IMAGE=image)
+    first, end = decoder.raw_decode(line)
+    second, _ = decoder.raw_decode(line[end + 1 :])
+    assert [first, second] == [INIT, json.loads(CMD.partition(" ")[2])]
 
 
 @needs_engines
@@ -347,23 +301,11 @@ def test_is_it_your_containers_trouble(containers, build, typed):
     # Ten seconds are both engines' own patience. To wait for one of them is enough.
     patience = 10 if containers.name == "docker" else 2
     options = [] if patience == 10 else ["--stop-timeout", str(patience)]
-    name = serves(containers, build('CMD ["my-server"]'), options=options)
-    status, lines = typed(TROUBLE, NAME=name)
-    assert status == 0, lines
-    [real] = [line for line in lines if line.startswith("real")]
-    assert seconds(real) >= patience
+    name = serves(containers, build('CMD ["my-server"]'), *options)
+    lines = typed(TROUBLE, NAME=name)
+    assert seconds(lines) >= patience
     assert "137 false" in lines
     assert lines[0].rstrip() == "sleep 1000"
-
-
-@needs_engines
-def test_what_an_image_has(containers, build, typed):
-    lists = [f"[{', '.join(json.dumps(w) for w in INIT)}]", CMD.partition(" ")[2]]
-    _, lines = typed(LISTS, IMAGE=build(*DOCKERFILE.splitlines()))
-    decoder = json.JSONDecoder()
-    first, end = decoder.raw_decode(lines[0])
-    second, _ = decoder.raw_decode(lines[0][end + 1 :])
-    assert [first, second] == [*map(json.loads, lists)]
 
 
 COMPILE = 'RUN ["python3", "-IS", "-m", "compileall", "-bq", "/sbin/pyinit.py"]'
@@ -378,38 +320,14 @@ WAYS = {
 
 
 @needs_engines
-@pytest.mark.parametrize("stands", WAYS)
-def test_each_way_to_write_it(containers, build, stands):
+def test_each_way_to_write_it(containers, build):
     """Nobody stands between pyinit and the server."""
-    assert f"`{stands}`" in README
-    name = serves(containers, build(COPY, RUN, *WAYS[stands]))
-    command = containers.inside(name, "cat", "/proc/1/cmdline").split("\0")
-    assert [command[0], command[1], command[3]] == ["python3", "-IS", "--"]
-    child = containers.inside(name, "cat", "/proc/1/task/1/children")
-    assert containers.inside(name, "cat", f"/proc/{child}/cmdline") == "sleep\x001000\0"
-    containers.stopped(name)
-
-
-@needs_engines
-def test_compose(containers, build):
-    """There is no Compose here: what it would tell the engine is what stands there."""
-
-    def field(name):
-        return json.loads(re.search(rf"^ *{name}: (\[.*\])", COMPOSE, re.M)[1])
-
-    [volume] = field("volumes")
-    volume = volume.replace("./", f"{containers.context}/")
-    first, *rest = field("entrypoint")
-    words = [build("CMD false"), *rest, *field("command")]
-    name = serves(containers, *words, options=["-v", volume, "--entrypoint", first])
-    containers.stopped(name)
-
-
-@needs_engines
-def test_kubernetes(containers, build):
-    """The same: command in the place of ENTRYPOINT, args in that of CMD."""
-    first, *rest = json.loads(re.search(r"command: (\[.*\])", KUBERNETES)[1])
-    words = [*rest, *json.loads(re.search(r"args: (\[.*\])", KUBERNETES)[1])]
-    image = build(*DOCKERFILE.splitlines())
-    name = serves(containers, image, *words, options=["--entrypoint", first])
-    containers.stopped(name)
+    for stands, lines in WAYS.items():
+        assert f"`{stands}`" in README
+        name = serves(containers, build(COPY, RUN, *lines))
+        command = containers.inside(name, "cat", "/proc/1/cmdline").split("\0")
+        assert [command[0], command[1], command[3]] == ["python3", "-IS", "--"]
+        child = containers.inside(name, "cat", "/proc/1/task/1/children")
+        words = containers.inside(name, "cat", f"/proc/{child}/cmdline")
+        assert words == "sleep\x001000\0"
+        containers.stopped(name)
