@@ -463,40 +463,13 @@ class Init:
             if sent and number in TTY_STOPS and self.death is None:
                 # We stop, too, even if -r makes another signal of it: dumb-init does.
                 # A process's signal stops us anyway: who has sent it can resume us.
-                is_resumed = self.stop_us(
-                    os.getpid(), SIGTSTP if by_kernel else SIGSTOP
-                )
-                if by_kernel and not is_resumed:
+                how = SIGTSTP if by_kernel else SIGSTOP
+                if not self.stop_us(os.getpid(), how) and by_kernel:
                     self.resume("nobody else could resume it")
 
     def shares_keys(self) -> bool:
         """Tell whether the terminal's keys reach the child, too: it is in our group."""
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
-
-    def has_changed(self, how: int) -> "os.waitid_result | None":
-        """Return what waitid(2) says of the child, None if there is nothing to say."""
-        try:
-            return os.waitid(os.P_PID, self.child, how | os.WNOHANG)
-        except ChildProcessError:
-            return None  # it is dead
-
-    def stopped_by(self) -> int:
-        """Return the signal that has stopped the child; 0 if it runs, or is not ours.
-
-        In SESSION it has no terminal, so a process has stopped it and can resume it. A
-        SIGSTOP of a process's it is, too, if no shell is there to see it.
-        """
-        # WNOWAIT: so that we can ask again, until it is resumed.
-        news = self.mode != SESSION and self.has_changed(os.WSTOPPED | os.WNOWAIT)
-        if not news or (news.si_status == SIGSTOP and foreground() is None):
-            return 0
-        return news.si_status
-
-    def is_stopped(self) -> bool:
-        """Tell whether a SIGCONT is due: for a stop of the child, or one on its way."""
-        if self.sent_stop and not self.has_changed(os.WCONTINUED | os.WNOWAIT):
-            return True
-        return self.stopped_by() != 0
 
     def send(self, number: int, why: "str | int") -> None:
         """Send the target a signal, 0: none; -v says so, and why, or for which one."""
@@ -560,23 +533,43 @@ class Init:
     def follow_stop(self) -> None:
         """Do what that table says, if the child is stopped."""
         by = self.stopped_by()
-        if not by:
-            return
-        needs_terminal = by in (SIGTTIN, SIGTTOU)
-        if needs_terminal and self.mode == JOB and self.give_terminal():
-            return
-        # For the terminal we stop as the child has: of SIGTSTP timeout(1) in our group
-        # would stop, too, and it ignores the other two.
-        is_resumed = self.stop_us(self.us, by if needs_terminal else SIGTSTP)
-        was_passed_on = by == self.sent_stop  # and not handled by the child
-        if not (is_resumed or needs_terminal or was_passed_on):
+        if by in (SIGTTIN, SIGTTOU):
+            if not self.give_terminal():
+                # By the same: timeout(1) in our group ignores these two, not SIGTSTP.
+                self.stop_us(self.us, by)
+        elif by and not self.stop_us(self.us, SIGTSTP) and by != self.sent_stop:
             self.resume("nobody else could resume it")
+
+    def stopped_by(self) -> int:
+        """Return the signal that has stopped the child; 0 if it runs, or is not ours.
+
+        Not ours is what a process has stopped and can resume: all in SESSION, which has
+        no terminal, and a SIGSTOP where no shell can see it.
+        """
+        # WNOWAIT: so that we can ask again, until it is resumed.
+        news = self.mode != SESSION and self.has_changed(os.WSTOPPED | os.WNOWAIT)
+        if not news or (news.si_status == SIGSTOP and foreground() is None):
+            return 0
+        return news.si_status
+
+    def is_stopped(self) -> bool:
+        """Tell whether a SIGCONT is due: for a stop, or for one that is on its way."""
+        if self.has_changed(os.WCONTINUED):  # by others
+            self.sent_stop = 0
+        return self.sent_stop != 0 or self.stopped_by() != 0
+
+    def has_changed(self, how: int) -> "os.waitid_result | None":
+        """Return what waitid(2) says of the child, None if it has nothing to say."""
+        try:
+            return os.waitid(os.P_PID, self.child, how | os.WNOHANG)
+        except ChildProcessError:
+            return None  # it is dead
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
         owner = foreground() or OUTSIDE
         is_free = owner == self.group or leads_session() or not exists(-owner)
-        if not is_free or attempt(os.tcsetpgrp, 0, self.child):
+        if self.mode != JOB or not is_free or attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
         return True
