@@ -51,6 +51,17 @@ def test_signals_from_the_command_itself_are_passed_on(pyinit):
     assert process.wait() == 5
 
 
+def test_a_callers_alarm_reaches_the_command(start):
+    # execve(2) keeps timers: the caller's alarm(2), as in "alarm 9; exec", comes to us.
+    program = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 0.3);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = start(*PYTHON, "-c", program, *PYINIT, *REPORTER)
+    process.ready()
+    process.expect(int(signal.SIGALRM))
+
+
 # --- The rewrite table ----------------------------------------------------------------
 
 
