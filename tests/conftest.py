@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 import signal
 
 import pytest
@@ -19,7 +18,6 @@ from support import (
     clean,
     namespace,
     only_child,
-    public_directory,
     tool,
 )
 
@@ -88,14 +86,6 @@ def reporter(pyinit):
         return process
 
     return reporter
-
-
-@pytest.fixture
-def public():
-    """Return an empty directory that every user can enter, as tmp_path need not be."""
-    directory = public_directory()
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

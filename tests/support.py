@@ -1,11 +1,9 @@
 """What all the tests share: real processes, with a deadline and a clean end."""
 
-import atexit
 import contextlib
 import fcntl
 import functools
 import glob
-import json
 import os
 import pty
 import re
@@ -16,11 +14,11 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 import uuid
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -28,8 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYINIT_FILE = ROOT / "pyinit.py"
 PROGRAMS = ROOT / "tests" / "programs"
 PYTHON = [sys.executable, "-IS"]  # for all but pyinit
-# The interpreter that pyinit is started with. Another one can be put in its place, one of
-# another C library for instance, and so can another init, to see what these tests say.
+# What pyinit is started with, and pyinit itself: others can be put in their places.
 INTERPRETER = os.environ.get("PYINIT_PYTHON") or sys.executable
 HOST = [INTERPRETER, "-IS"]  # what imports pyinit, too
 PYINIT = os.environ.get("PYINIT_COMMAND", "").split() or [*HOST, str(PYINIT_FILE)]
@@ -53,9 +50,9 @@ PACKAGES = {
     "nginx": "nginx-light",
     "sh": "dash",
     **dict.fromkeys(("docker", "dockerd"), "docker.io"),
-    **dict.fromkeys(("env", "id", "chroot"), "coreutils"),
-    **dict.fromkeys(("nsenter", "prlimit", "setpriv", "unshare"), "util-linux"),
-    **dict.fromkeys(("setsid", "script"), "util-linux"),
+    **dict.fromkeys(
+        ("nsenter", "prlimit", "setpriv", "setsid", "unshare"), "util-linux"
+    ),
 }
 
 
@@ -114,16 +111,10 @@ class Process:
 
     def report(self):
         """Return what there is to look at where a test has failed."""
-        left = (
-            f"\n  {pid} {state(pid)} {command_line(pid)}" for pid in marked(self.run)
-        )
-        return (
-            f"command: {shlex.join(self.argv)}\nstatus: {self.popen.poll()}\n"
-            f"stdout: {self.out!r}\nstderr: {self.err!r}\nleft: {''.join(left) or 'none'}"
-        )
-
-    def fail(self, why):
-        pytest.fail(why)  # conftest.py adds the report
+        left = [f"{pid} {state(pid)} {command_line(pid)}" for pid in marked(self.run)]
+        lines = [f"command: {shlex.join(self.argv)}", f"status: {self.popen.poll()}"]
+        lines += [f"stdout: {self.out!r}", f"stderr: {self.err!r}"]
+        return "\n".join([*lines, f"left: {len(left)}", *left])
 
     def _read(self, deadline):
         """Read what there is, or wait for it; False at the end of both streams."""
@@ -133,7 +124,7 @@ class Process:
             return False
         ready, _, _ = select.select(streams, [], [], max(0, deadline - monotonic()))
         if not ready:
-            self.fail("no output within the deadline")
+            pytest.fail("no output within the deadline")
         for stream in ready:
             data = os.read(stream.fileno(), 65536)
             if not data:
@@ -144,12 +135,12 @@ class Process:
                 self.err += data
         return True
 
-    def line(self, timeout=DEADLINE):
+    def line(self):
         """Return the next line of stdout, without its newline."""
-        deadline = monotonic() + timeout
+        deadline = monotonic() + DEADLINE
         while b"\n" not in self.out[self.seen :]:
             if not self._read(deadline):
-                self.fail("stdout ended before another line came")
+                pytest.fail("stdout ended before another line came")
         line, _, _ = self.out[self.seen :].partition(b"\n")
         self.seen += len(line) + 1
         return line.decode(errors="surrogateescape")
@@ -158,7 +149,7 @@ class Process:
         for line in lines:
             got = self.line()
             if got != str(line):
-                self.fail(f"expected the line {line!s}, got {got}")
+                pytest.fail(f"expected the line {line!s}, got {got}")
         return self
 
     said = expect  # so does a Terminal
@@ -167,7 +158,7 @@ class Process:
         """Wait until the reporter is ready; return its pid, in its own namespace."""
         line = self.line()
         if not line.startswith("ready "):
-            self.fail(f"expected ready, got {line}")
+            pytest.fail(f"expected ready, got {line}")
         return int(line.split()[1])
 
     def write(self, text="\n"):
@@ -193,7 +184,7 @@ class Process:
         deadline = monotonic() + DEADLINE
         while text.encode() not in self.err:
             if not self._read(deadline):
-                self.fail(f"stderr ended without {text!r}")
+                pytest.fail(f"stderr ended without {text!r}")
 
     def send(self, number, pid=None):
         os.kill(pid or self.pid, number)
@@ -210,16 +201,11 @@ class Process:
         try:
             code = self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.fail("did not end within the deadline")
+            pytest.fail("did not end within the deadline")
         return 128 - code if code < 0 else code
 
-    @property
-    def stdout(self):
-        return self.out.decode(errors="surrogateescape")
-
-    @property
-    def stderr(self):
-        return self.err.decode(errors="surrogateescape")
+    stdout = property(lambda self: self.out.decode(errors="surrogateescape"))
+    stderr = property(lambda self: self.err.decode(errors="surrogateescape"))
 
     def clean(self):
         clean([self])
@@ -240,10 +226,6 @@ def clean(processes):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
-
-
-def monotonic():
-    return time.monotonic()
 
 
 def kill(pid):
@@ -292,12 +274,10 @@ def until_state(pid, letters):
 def children(pid):
     """Return the pids of the children of a process, in this PID namespace."""
     try:
-        return [
-            int(word)
-            for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
+    return [*map(int, words)]
 
 
 def command_line(pid):
@@ -337,7 +317,8 @@ def namespace_command():
         result = run(*probe)
         if result.stdout == b"1\n":
             return [*words, *extra]
-    return f"{' '.join(probe)}, for which root is needed, or a kernel that lets users make namespaces: {result.stderr.decode().strip()}"
+    why = result.stderr.decode().strip()
+    return f"{' '.join(probe)}: {why}: needs root, or a kernel that lets users do it"
 
 
 def namespace():
@@ -348,13 +329,6 @@ def namespace():
     return command
 
 
-@functools.lru_cache(None)
-def strace_command(*options):
-    """Return the words that start strace, or skip."""
-    need(tool("strace"), *options, "-o", "/dev/null", "true")
-    return [tool("strace"), *options, "-qq"]
-
-
 def strace(*rules, follow=True, log="/dev/null"):
     """Return the words that run a command under strace with rules, or skip.
 
@@ -363,7 +337,8 @@ def strace(*rules, follow=True, log="/dev/null"):
     """
     options = ["-f"] if follow else []
     options += ["--seccomp-bpf"] if follow and "-DDD" not in rules else []
-    return [*strace_command(*options), "-o", str(log), *rules]
+    need(tool("strace"), *options, "-o", "/dev/null", "true")
+    return [tool("strace"), *options, "-qq", "-o", str(log), *rules]
 
 
 def release(pid):
@@ -402,41 +377,8 @@ def hold(call, seconds=60, rule="", when="", follow=False, path=()):
 
 def hosted(body, *words):
     """Return the words that run a program that has imported pyinit."""
-    start = (
-        f"import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); import pyinit\n"
-    )
-    return [*HOST, "-c", start + body, *words]
-
-
-REFUSED = """
-import json
-for line in json.load(sys.stdin):
-    read, write = os.pipe()  # which has room for what is said
-    os.dup2(write, 2)
-    os.close(write)
-    try:
-        status = pyinit.main([*line, "--", "echo", "started"])
-    except SystemExit as end:
-        status = end.code
-    print(json.dumps([status, os.read(read, 65536).decode()]))
-    os.close(read)
-"""
-
-
-def hosted_error(lines):
-    """See that each list of options is refused; yield it with what is said then.
-
-    All in one process: main() is what a command line comes to.
-    """
-    result = run(*hosted(REFUSED), input=json.dumps(lines).encode(), check=True)
-    answers = result.stdout.decode().splitlines()
-    for words, answer in zip(lines, answers):
-        status, error = json.loads(answer)  # "started" is no JSON
-        assert status == 2, (words, status, error)
-        assert error.startswith("usage: pyinit.py [options]"), (words, error)
-        assert error.count("\n") == 2, (words, error)  # usage, and what is wrong
-        yield words, error
-    assert len(answers) == len(lines)
+    start = f"import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); import pyinit"
+    return [*HOST, "-c", f"{start}\n{body}", *words]
 
 
 @functools.lru_cache(None)
@@ -461,10 +403,8 @@ def interpreters():
 def interpreter(version):
     """Return the words that start an interpreter, or skip."""
     if version not in interpreters():
-        pytest.skip(
-            f"no CPython {version} in {PYENV}/versions, {FORKY} or {MUSL}:"
-            " .ci/run puts it there"
-        )
+        places = f"{PYENV}/versions, {FORKY} or {MUSL}"
+        pytest.skip(f"no CPython {version} in {places}: .ci/run puts it there")
     return interpreters()[version]
 
 
@@ -477,33 +417,15 @@ def mask(pid, name):
     return {number for number in range(1, 65) if bits >> (number - 1) & 1}
 
 
-@functools.lru_cache(None)
-def calls_before_pyinit(call):
-    """Return how many such system calls pyinit's interpreter makes before pyinit runs.
-
-    As musl does, which blocks all signals for a moment while it starts.
-    """
-    words = strace("-e", f"trace={call}", log="/dev/stderr")
-    words += [*HOST, "-c", "import os; os._exit(0)"]
-    trace = run(*words, check=True).stderr
-    return trace.count(call.encode() + b"(")
-
-
 def mounted(command):
-    """Return the words that run the next ones where a shell command has mounted things.
-
-    That is a namespace of its own, which only root can make, and not everywhere: or skip.
-    """
+    """Return the words that run the next ones where a command has mounted things, or skip."""
     unshare = [tool("unshare"), "--mount", "sh", "-c", command + ' && exec "$@"', "sh"]
     need(*unshare, "true")
     return unshare
 
 
 def need_proc():
-    """Skip where /proc is not mounted, as in a bare chroot.
-
-    What a test starts could not be looked at there, nor could all of it be ended.
-    """
+    """Skip where /proc is not mounted, as in a bare chroot."""
     if not os.path.exists("/proc/self/stat"):
         pytest.skip("/proc is not mounted: a test could not find its processes")
 
@@ -516,6 +438,7 @@ def open_terminal():
         pytest.skip(f"no pseudo-terminal can be opened: {error}")
 
 
+@functools.lru_cache(None)
 def need(*words, timeout=DEADLINE):
     """Run a command that has to succeed for a test to run here, or skip."""
     result = run(*words, timeout=timeout)
@@ -524,69 +447,12 @@ def need(*words, timeout=DEADLINE):
         pytest.skip(f"{shlex.join(result.args)}: {said or result.returncode}")
 
 
-def public_directory():
-    """Make a directory that every user can enter, and return its path.
-
-    pytest's own are for one user, and so can be where TMPDIR says and the clone.
-    """
-    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
-        if all(one.stat().st_mode & 0o001 for one in (base, *base.parents)):
-            directory = tempfile.mkdtemp(prefix="pyinit-", dir=base)
-            os.chmod(directory, 0o755)
-            return Path(directory)
-    return pytest.skip(f"not every user can enter {base}")
-
-
 def executable(path, text, mode=0o755):
     """Write a file that can be executed, in a directory that may be new; return path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     path.chmod(mode)
     return path
-
-
-@functools.lru_cache(None)
-def public_copy():
-    """Return the path of a copy of pyinit.py that every user can read."""
-    directory = public_directory()
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    copy = directory / "pyinit.py"
-    copy.write_bytes(PYINIT_FILE.read_bytes())
-    copy.chmod(0o755)
-    return str(copy)
-
-
-@functools.lru_cache(None)
-def public_python(python, become):
-    """Return an interpreter that another user can run, this one if possible, or skip.
-
-    One in a virtual environment or of pyenv is often out of reach for others.
-    """
-    check = ["-IS", "-c", "import argparse"]
-    # By env, since setpriv still has root's rights when it looks for what it starts.
-    become = [*become, tool("env")]
-    for one in (python, os.path.realpath(python)):
-        if not run(*become, one, *check).returncode:
-            return one
-    if python == sys.executable:
-        python = "/usr/bin/python3"
-    need(*become, python, *check)
-    return python
-
-
-def as_user(uid, argv):
-    """Return the words that run argv as another user than root, which we must be."""
-    if os.getuid():
-        pytest.skip("only root can become another user")
-    become = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
-    need(*become, "true")
-    words = [os.fspath(word) for word in argv]
-    for number, word in enumerate(words):
-        if word in (sys.executable, INTERPRETER):
-            words[number] = public_python(word, become)
-        elif word == str(PYINIT_FILE):
-            words[number] = public_copy()
-    return [*become, *words]
 
 
 def field(text, name):
@@ -607,7 +473,8 @@ class Terminal:
 
     def __init__(self, *argv, ours=True, stdout=True):
         self.master, slave = open_terminal()
-        self.name, self.slave = os.ttyname(slave), None  # for press()
+        self.name = self.tty = os.ttyname(slave)
+        self.slave = None  # for press()
         attributes = termios.tcgetattr(slave)
         attributes[3] &= ~termios.ECHO
         # Without it the terminal, at a Ctrl-C, sends the signal and then throws away what
@@ -657,9 +524,9 @@ class Terminal:
             until(lambda: not poll.poll(0) and not self.unread(), "the key's signal")
 
     def open(self):
-        """Open the program's end of the terminal as well, to ask what is unread."""
+        """Open the program's end as well, to ask what is unread."""
         if self.slave is None:
-            self.slave = os.open(self.name, os.O_RDWR | os.O_NOCTTY)
+            self.slave = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
 
     def unread(self):
         """Return how many bytes were typed that nobody has read."""
@@ -685,16 +552,13 @@ class Terminal:
                     data = b""
                 if not data:
                     pytest.fail(f"{pattern!r} did not come; the terminal:\n{self.all}")
-                self.take(data)
+                self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+                self.all += data.decode(errors="replace")
+                if self.process.popen.stdout is None:
+                    self.process.out += data  # for the report of a failure
             found = re.search(pattern, self.seen, re.M)
             before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
         return before
-
-    def take(self, data):
-        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
-        self.all += data.decode(errors="replace")
-        if self.process.popen.stdout is None:
-            self.process.out += data  # for the report of a failure
 
     def said(self, *lines):
         """Wait for these lines of the command's, whatever comes before."""
@@ -803,8 +667,6 @@ def stage(pid):
 
 INIT = shlex.join(PYINIT)
 BASH = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
-
-
 KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
 
 

@@ -10,7 +10,6 @@ from support import (
     FULL,
     PASSED_ON,
     PYINIT,
-    as_user,
     hosted,
     tool,
 )
@@ -70,18 +69,6 @@ def test_without_a_stderr_the_status_comes_back(start, redirect, options):
     command = shlex.join([*PYINIT, *options, "sh", "-c", "sleep 0.1; exit 5"])
     program = f"set -o pipefail; {command} {redirect}"
     assert start(tool("bash"), "-c", program).wait() == 5
-
-
-def test_fork_that_fails(start):
-    for limit, code, error in (
-        ("4", 0, ""),
-        ("0", 125, "[pyinit] cannot start: Resource temporarily unavailable\n"),
-    ):
-        # An id that nobody else has: the processes of one id are counted.
-        words = as_user(64007, [tool("prlimit"), f"--nproc={limit}", *PYINIT, "true"])
-        process = start(*words)
-        assert process.wait() == code
-        assert process.stderr == error
 
 
 IN_A_THREAD = """

@@ -18,7 +18,6 @@ from support import (
     PYINIT,
     PYTHON,
     REPORTER,
-    as_user,
     children,
     command_line,
     marked,
@@ -363,8 +362,8 @@ def test_a_group_number_that_is_used_again_is_left_alone(start):
     # group of its own: at the deadline it must not be killed.
     if os.getuid():
         pytest.skip("only root may choose the next pid")
-    words = as_user(64012, PYINIT)
-    process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", "64012", *words)
+    tool("setpriv")
+    process = start(*namespace(), *PYTHON, PROGRAMS / "reuse.py", *PYINIT)
     assert process.wait() == 0, process.stderr
     assert process.stdout == "the bystander lives, the status is 4\n"
 

@@ -4,7 +4,6 @@ A block is named by how its text begins. A reader's `docker` is here a script, w
 what this machine needs: the limits and the label of the tests' own containers.
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -12,7 +11,6 @@ import re
 import shlex
 import signal
 import sys
-import textwrap
 from subprocess import STDOUT
 
 import pytest
@@ -20,12 +18,9 @@ from support import (
     FULL,
     INTERPRETER,
     PYINIT_FILE,
-    PYTHON,
     ROOT,
     executable,
     interpreters,
-    namespace,
-    only_child,
     run,
     until,
 )
@@ -144,14 +139,6 @@ def test_its_lines_are_those_of_the_example():
         assert [*words[:3], words[-1]] == INIT
 
 
-def test_a_python_that_is_too_old_fails_the_build():
-    """That is what RUN is for: 3.5 cannot even read the file."""
-    source = PYINIT_FILE.read_text()
-    ast.parse(source, feature_version=(3, 6))
-    with pytest.raises(SyntaxError):
-        ast.parse(source, feature_version=(3, 5))
-
-
 # --- The options ------------------------------------------------------------------
 
 
@@ -176,23 +163,6 @@ def test_each_option_is_told_of():
     told = set(re.findall(r"^- \*\*`(--?\w+)`\*\*", README, re.M))
     options = set(re.findall(r"^  (--?\w+)", HELP, re.M)) - {"-h", "-v", "-V"}
     assert told == options
-
-
-def test_the_handler(start):
-    """As PID 1, without pyinit: the signal ends it, and what it has begun is finished."""
-    [handler] = re.findall(r"`(signal\.signal\(.*?)`", README)
-    program = f"import signal, sys\n{handler}\n" + textwrap.dedent("""
-        try:
-            print("up", flush=True)
-            signal.pause()
-        finally:
-            print("finished", flush=True)
-    """)
-    process = start(*namespace(), *PYTHON, "-c", program)
-    process.expect("up")
-    process.send(signal.SIGTERM, only_child(process.pid))
-    process.expect("finished")
-    assert process.wait() == 0
 
 
 def masked(lines):

@@ -48,12 +48,12 @@ def accepts(port):
     return True
 
 
-def test_nginx_ends_a_download_in_flight(pid1, public):
-    (public / "www").mkdir()
-    (public / "www" / "file").write_bytes(b"x" * SIZE)
+def test_nginx_ends_a_download_in_flight(pid1, tmp_path):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "file").write_bytes(b"x" * SIZE)
     port = free_port()
-    (public / "conf").write_text(NGINX.format(directory=public, port=port))
-    command = [tool("nginx"), "-c", public / "conf"]
+    (tmp_path / "conf").write_text(NGINX.format(directory=tmp_path, port=port))
+    command = [tool("nginx"), "-c", tmp_path / "conf"]
     process = pid1("-v", "-r", "TERM:QUIT", "--", *command)
     until(lambda: accepts(port), "nginx listens")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)

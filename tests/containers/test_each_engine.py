@@ -4,9 +4,7 @@ What the namespaces of the other tests show is not shown again, but for one cont
 has it all.
 """
 
-import os
 import re
-import select
 import signal
 
 import pytest
@@ -51,15 +49,6 @@ def test_signals_zombies_and_a_stop(containers):
     assert client.wait() == 9
 
 
-def press(screen, *keys):
-    """Type keys one by one: Podman's client knows its keys if it reads them alone."""
-    slave = os.open(f"/proc/{screen.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
-    for key in keys:
-        screen.type(key)
-        until(lambda: not select.select([slave], [], [], 0)[0], "the key is read")
-    os.close(slave)
-
-
 def test_a_shell_at_a_terminal(containers):
     """It has job control, and goes on where the client detaches and another attaches."""
     options = ["-it", "-e", f"PS1={PROMPT}"]
@@ -78,7 +67,8 @@ def test_a_shell_at_a_terminal(containers):
     screen.type("\x03")
     screen.expect(re.escape(PROMPT))
     assert screen.run("echo =$?").strip() == "=130"
-    press(screen, "\x10", "\x11")  # Ctrl-P Ctrl-Q, the engines' keys
+    screen.press("\x10")  # Ctrl-P Ctrl-Q, the engines' keys
+    screen.type("\x11")
     assert screen.process.status() == 0
     # Its terminal has no reader now, and the shell goes on.
     again = containers.attached("attach", screen.name, start=terminal)

@@ -1,9 +1,9 @@
-"""As PID 1, run pyinit and give its group's number to a bystander of root's.
+"""As PID 1, run pyinit and give its group's number to a bystander of another user's.
 
-Usage: reuse.py UID PYINIT …, the words that run pyinit. It is stopped while the last of its
-group ends and the bystander starts. Says whether the bystander outlives the deadline. UID
-is 0 or a user whom pyinit runs as: then there is a process of the user's in the bystander's
-group, as sudo has one. That one pyinit may signal, but it is no longer the command's group.
+Usage: reuse.py PYINIT …, the words that run pyinit, as root without the right to signal
+others. It is stopped while the last of its group ends and the bystander starts. In the
+bystander's group there is a process of root's, that pyinit may signal, but it is no longer
+the command's group. Says whether that one outlives the deadline.
 """
 
 import os
@@ -12,15 +12,16 @@ import subprocess
 import sys
 import time
 
-uid, *pyinit = sys.argv[1:]
 member = "trap '' TERM; echo $$; read line"
 program = 'echo $$; sh -c "$1" <&3 & read line; exit 4'
+pipe = subprocess.PIPE
 read, write = os.pipe()
 os.dup2(read, 3)
 init = subprocess.Popen(
-    [*pyinit, "--grace", "1", "sh", "-c", program, "sh", member],
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
+    ["setpriv", "--bounding-set=-kill", *sys.argv[1:], "--grace", "1"]
+    + ["sh", "-c", program, "sh", member],
+    stdin=pipe,
+    stdout=pipe,
     pass_fds=[3],
 )
 group, member_pid = int(init.stdout.readline()), int(init.stdout.readline())
@@ -33,16 +34,14 @@ os.write(write, b"\n")
 os.waitpid(member_pid, 0)  # an orphan is a child of PID 1
 with open("/proc/sys/kernel/ns_last_pid", "w") as file:
     file.write(str(group - 1))
-answer = ["sh", "-c", "echo up; read line; echo alive; exec sleep 100"]
-if uid != "0":
-    become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    # (Not sh: it would become the one program that it runs.)
-    lead = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]) != 0)"
-    answer = [sys.executable, "-IS", "-c", lead, *become, *answer]
-pipe = subprocess.PIPE
-bystander = subprocess.Popen(answer, start_new_session=True, stdin=pipe, stdout=pipe)
+answer = "exec 3<&0; (echo up; read line <&3; echo alive) &"
+answer += " exec setpriv --reuid=64012 --regid=64012 --clear-groups sleep 100"
+words = ["sh", "-c", answer]
+bystander = subprocess.Popen(words, start_new_session=True, stdin=pipe, stdout=pipe)
 assert bystander.pid == group == os.getpgid(group), (bystander.pid, group)
 assert bystander.stdout.readline() == b"up\n"
+while os.stat(f"/proc/{group}").st_uid != 64012:
+    pass
 time.sleep(1)  # until the deadline is past
 os.kill(init.pid, signal.SIGCONT)
 status = init.wait()

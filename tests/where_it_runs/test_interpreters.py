@@ -100,12 +100,6 @@ def test_as_pid_1(start, version):
     process = start(*namespace(), *init, *orphans)
     process.expect("left 0")
     assert process.wait() == 42
-    leave = "(setsid sh -c 'trap \"echo bye; exit\" TERM; echo up; while :; do sleep 0.05; done' &); read x; exit 3"
-    process = start(*namespace(), *init, "sh", "-c", leave, stdin=-1)
-    process.expect("up")
-    process.let_go()
-    process.expect("bye")
-    assert process.wait() == 3
 
 
 # Of what runs these tests, test_what_the_command_sees.py asks it. With musl's that is for

@@ -9,7 +9,6 @@ import functools
 import os
 import random
 import shlex
-import shutil
 
 import pytest
 from support import (
@@ -20,8 +19,6 @@ from support import (
     executable,
     hosted,
     interpreter,
-    mounted,
-    public_directory,
     run,
     tool,
 )
@@ -42,9 +39,9 @@ PRINTF = [tool("printf"), r"%s\0"]
 
 
 @pytest.fixture(scope="session")
-def locale_of():
+def locale_of(tmp_path_factory):
     """Return a function from a character set to an environment that has it, or skip."""
-    directory = public_directory()
+    directory = tmp_path_factory.mktemp("locales")
 
     @functools.lru_cache(None)
     def locale_of(charset):
@@ -61,8 +58,7 @@ def locale_of():
             pytest.skip("the C library of pyinit's interpreter knows UTF-8 alone")
         return env
 
-    yield locale_of
-    shutil.rmtree(directory, ignore_errors=True)
+    return locale_of
 
 
 @functools.lru_cache(None)
@@ -150,10 +146,13 @@ EVERY_BYTE = bytes(n for n in range(1, 256) if n not in b"/:")
 
 @IN_EACH
 @pytest.mark.parametrize("name", [b"\xa4\xa2\xa4\xa4", EVERY_BYTE], ids=["あい", "all"])
-def test_a_command_whose_name_is_such(locale_of, charset, name, public):
+def test_a_command_whose_name_is_such(locale_of, charset, name, tmp_path):
     # A copy of cat that shows the words that it was started with, its name among them; a
     # text that sh is given by its path as it was found (ENOEXEC); and one that is missing.
-    env, directory = locale_of(charset), os.path.join(os.fsencode(public), b"d" + name)
+    env, directory = (
+        locale_of(charset),
+        os.path.join(os.fsencode(tmp_path), b"d" + name),
+    )
     text = b'exec %s \'%%s\\0\' "$0" "$@"\n' % os.fsencode(PRINTF[0])
     os.mkdir(directory)
     path, script = (os.path.join(directory, end + name) for end in (b"", b"s"))
@@ -174,34 +173,7 @@ def test_a_command_whose_name_is_such(locale_of, charset, name, public):
     assert got.stderr == said % name.replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
-# --- Without /proc, and where the words are not the kernel's ----------------------------
-
-# In Shift_JIS \\ is a yen sign: so bytes(1).
-AGAIN = """
-import os, sys
-for word in sys.argv[1:]:
-    try:
-        word = b"+" + os.fsencode(word)
-    except UnicodeError:
-        word = b"-"
-    sys.stdout.buffer.write(word + bytes(1))
-"""
-
-
-@IN_EACH
-def test_without_proc_as_python_has_them(locale_of, charset):
-    """In an 8-bit locale, UTF-8 and none that is all of them; elsewhere what goes."""
-    env, words = locale_of(charset), words_in(charset)
-    made = run(*HOST, "-c", AGAIN, *words, env=env).stdout.split(b"\0")[:-1]
-    assert len(made) == len(words)
-    # What Python cannot encode again nobody could pass on.
-    words = [word for word, again in zip(words, made) if again[:1] == b"+"]
-    expected = [again[1:] for again in made if again[:1] == b"+"]
-    if charset in ("UTF-8", "ISO-8859-1"):
-        assert expected == words
-    assert len(words) > 500
-    init = [*mounted("mount -t tmpfs none /proc"), *HOST, PYINIT_FILE, "-c", "--"]
-    same(expected, run(*init, *PRINTF, *words, env=env))
+# --- Where the words are not the kernel's ------------------------------------------------
 
 
 def test_main_with_words_of_its_own():
