@@ -84,22 +84,14 @@ def test_a_system_call_fails(name):
 # --- Refused for good ---------------------------------------------------------------
 
 
-def number_of(call):
-    """Return the kernel's number of a system call that pyinit makes in some mode."""
-    for mode in MODES.values():
-        numbers = faults.discover(mode)[1]
-        if call in numbers:
-            return numbers[call]
-    raise AssertionError(f"pyinit never calls {call}")
-
-
 # (The shell of a job kills, too.)
 NO_JOB = [name for name in WITH_COMMAND if MODES[name].layout != "job"]
 
 
 @pytest.mark.parametrize("name", NO_JOB if FULL else NO_JOB[3:6])
 def test_kill_is_refused(name):
-    rule = (["kill"], [f"{number_of('kill')}:{int(errno.EPERM)}"])
+    numbers = faults.discover(MODES[name])[1]
+    rule = (["kill"], [f"{numbers['kill']}:{int(errno.EPERM)}"])
     # For every target, so no signal arrives but those that the terminal itself sends.
     outcome = Run(MODES[name], refused=rule).go()
     assert outcome == "one signal not passed on"

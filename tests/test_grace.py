@@ -306,28 +306,6 @@ def test_a_stop_freezes_nobody(pid1, start, stop, rule):
     assert alone.wait() == 4
 
 
-def test_a_stop_during_grace_repeats_no_signal(pid1):
-    # CPython's sigtimedwait, stopped in its sleep and resumed when its time is over,
-    # returns what it returned the time before.
-    left = "trap '' TERM USR1; sleep 1000 & echo up; "
-    process, _ = leaves(pid1, "--grace 30 -v", left)
-    process.until_stderr("exited with 4")
-    process.send(signal.SIGUSR1, process.init)
-    process.until_stderr("SIGUSR1: sent")
-    for _ in range(5):
-        process.send(signal.SIGSTOP, process.init)
-        until(lambda: state(process.init) == "T", "stopped")
-        time.sleep(0.05)  # more than pyinit's own sleep: that its time is over by then
-        process.send(signal.SIGCONT, process.init)
-        process.until_stderr("SIGCONT: sent")
-        process.err = process.err.replace(b"SIGCONT: sent", b"SIGCONT: went")
-    process.send(signal.SIGHUP, process.init)
-    assert process.wait() == 4
-    lines = [line.split()[1:] for line in process.stderr.splitlines()]
-    sent = [first for first, *more in lines if more[-1:] == ["everybody"]]
-    assert sent == ["farewell:", "SIGUSR1:", *["SIGCONT:"] * 5, "SIGHUP:"]
-
-
 def test_the_terminal_is_given_back(container):
     screen = container("--wait", "-v", "sh", "-c", NEAR + ENDS)
     screen.expect("ready")
