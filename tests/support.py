@@ -271,6 +271,18 @@ def until_state(pid, letters):
     until(lambda: state(pid) in letters, f"{pid} in state {letters}, is {state(pid)}")
 
 
+def rests(pid):
+    """Tell whether a process sleeps and does not wake up, for half a second."""
+
+    def wakeups():
+        status = Path(f"/proc/{pid}/status").read_text()
+        return state(pid) == "S" and field(status, "voluntary_ctxt_switches")
+
+    before = wakeups()
+    time.sleep(0.5)  # a stretch of idleness, not a wait for something
+    return before and wakeups() == before
+
+
 def children(pid):
     """Return the pids of the children of a process, in this PID namespace."""
     try:

@@ -83,16 +83,15 @@ threading.Thread(target=run).start()
     [
         ("os._exit(pyinit.main(['no\\0name']))", 126, "embedded null"),
         (IN_A_THREAD, 125, "signal only works in main thread"),
-        ("os._exit(pyinit.main(['sh', '-c', 'exit 9']))", 9, ""),
     ],
-    ids=["in the child", "before", "none"],
+    ids=["in the child", "before"],
 )
 def test_a_reason_that_is_not_the_kernels_is_said(start, body, status, said):
     # A host that imports pyinit can do what no command line can.
     process = start(*hosted(body))
     assert process.wait() == status, process.stderr
     assert said in process.stderr
-    assert process.stderr.count("\n") == process.stderr.count("[pyinit] ") == bool(said)
+    assert process.stderr.count("\n") == process.stderr.count("[pyinit] ") == 1
 
 
 # --- -e -------------------------------------------------------------------------------

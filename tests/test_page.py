@@ -197,9 +197,7 @@ def test_the_main_job_of_a_clone(tmp_path):
 FILES = {
     "pyinit.py": PYINIT_FILE.read_text(),
     "my-server": "#!/bin/sh\necho up\nexec sleep 1000\n",
-    "entrypoint.sh": '#!/bin/sh\nexec "$@"\n',
 }
-COPIES = ["COPY my-server /usr/bin/", "COPY entrypoint.sh /"]
 
 
 @pytest.fixture
@@ -226,7 +224,8 @@ def build(containers, tmp_path):
 
     def build(*lines):
         image, file = containers.new_image(), tmp_path / "context" / "Dockerfile"
-        file.write_text("\n".join([f"FROM {containers.base}", *COPIES, *lines, ""]))
+        first = [f"FROM {containers.base}", "COPY my-server /usr/bin/"]
+        file.write_text("\n".join([*first, *lines, ""]))
         options = [*containers.build_options()[2:-2], "-t", image]
         containers.good("build", *options, file.parent)
         return image
@@ -276,28 +275,3 @@ def test_is_it_your_containers_trouble(containers, build, typed):
     assert seconds(lines) >= patience
     assert "137 false" in lines
     assert lines[0].rstrip() == "sleep 1000"
-
-
-COMPILE = 'RUN ["python3", "-IS", "-m", "compileall", "-bq", "/sbin/pyinit.py"]'
-WITH_SERVER = ENTRYPOINT.replace('"--"', '"--", "my-server"')
-WITH_SCRIPT = ENTRYPOINT.replace('"--"', '"--", "/entrypoint.sh"')
-WAYS = {
-    "CMD exec my-server --port $PORT": [ENTRYPOINT, "CMD exec my-server --port $PORT"],
-    WITH_SERVER: [WITH_SERVER],
-    'exec "$@"': [WITH_SCRIPT, CMD],
-    COMPILE: [COMPILE, ENTRYPOINT.replace("pyinit.py", "pyinit.pyc"), CMD],
-}
-
-
-@needs_engines
-def test_each_way_to_write_it(containers, build):
-    """Nobody stands between pyinit and the server."""
-    for stands, lines in WAYS.items():
-        assert f"`{stands}`" in README
-        name = serves(containers, build(COPY, RUN, *lines))
-        command = containers.inside(name, "cat", "/proc/1/cmdline").split("\0")
-        assert [command[0], command[1], command[3]] == ["python3", "-IS", "--"]
-        child = containers.inside(name, "cat", "/proc/1/task/1/children")
-        words = containers.inside(name, "cat", f"/proc/{child}/cmdline")
-        assert words == "sleep\x001000\0"
-        containers.stopped(name)
