@@ -51,6 +51,26 @@ def test_the_end_by_a_signal_is_said(pyinit):
     assert last.endswith(" was ended by SIGKILL, status 137")
 
 
+# The words, dumb-init's status, and pyinit's: all else that they share, the tests show of
+# both that are under DUMB_INIT_TOO.
+DIFFERENT = {
+    "not found": ("no-such-command", 2, 127),
+    "not runnable": ("/etc/passwd", 2, 126),
+    "no command": ("", 1, 2),
+    "unknown option": ("--nonsense true", 1, 2),
+    "bad rewrite": ("-r x true", 1, 2),
+    "names": ("-r TERM:QUIT true", 1, 0),
+    "-e": ("-e 1 false", 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_differs_from_dumb_init(start, name):
+    words, *statuses = DIFFERENT[name]
+    inits = [tool("dumb-init")], PYINIT
+    assert [start(*init, *words.split()).wait() for init in inits] == statuses
+
+
 # --- 125, 126 and 127: one line that says why (see test_which_program.py, too) ---
 
 

@@ -261,25 +261,6 @@ def test_the_farewell_goes_through_the_rewrite_table(pyinit, options, received):
     process.expect(int(received))
 
 
-def test_what_is_said(pid1):
-    process = pid1("-v", "-r", "USR1:0", "-r", "64:RTMIN+1", "--", *REPORTER, "5")
-    process.ready()
-    process.send(signal.SIGUSR1, process.init)
-    process.send(signal.SIGRTMAX, process.init)
-    process.expect(RTMIN + 1)
-    process.send(signal.SIGTERM, process.init)
-    assert process.wait() == 5
-    child = process.stderr.split()[1]
-    assert process.stderr.splitlines() == [
-        f"[pyinit] {child} runs {PYTHON[0]}; orphans are ours",
-        "[pyinit] SIGUSR1: dropped",
-        f"[pyinit] SIGRTMAX: sent SIGRTMIN+1 to group {child}",
-        f"[pyinit] SIGTERM: sent SIGTERM to group {child}",
-        f"[pyinit] farewell: sent SIGTERM to group {child}",
-        f"[pyinit] {child} exited with 5",
-    ]
-
-
 def test_a_line_that_cannot_be_written_is_no_signal_for_the_command(start, tmp_path):
     # A pipe without a reader answers a write with SIGPIPE, and a file at its limit with
     # SIGXFSZ, to pyinit: neither is passed on.

@@ -20,7 +20,6 @@ from support import (
     PYTHON,
     REPORTER,
     ROOT,
-    executable,
     interpreter,
     interpreters,
     mounted,
@@ -40,11 +39,6 @@ else:
 
 def written_as(form, words, place):
     """Return the words that start pyinit by an interpreter's words, and its stdin."""
-    if form == "first line":
-        text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
-        executable(place / "python3", text)
-        path = f"PATH={place}:{os.environ['PATH']}"
-        return ["env", path, str(PYINIT_FILE)], None
     if form == "compiled":
         copy = place / "pyinit.py"
         copy.write_bytes(PYINIT_FILE.read_bytes())
@@ -63,7 +57,7 @@ def written_as(form, words, place):
     }[form]
 
 
-FORMS = ["-IS", "plain", "first line", "compiled", "stdin", "-c", "pipe"]
+FORMS = ["-IS", "plain", "compiled", "stdin", "-c", "pipe"]
 EVERY_FORM = [(OURS, form) for form in FORMS]
 EVERY_FORM += [(version, FORMS[0]) for version in CPYTHONS if version != OURS]
 
