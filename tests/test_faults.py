@@ -144,13 +144,14 @@ def test_refused_while_it_runs(start):
 def test_the_timer_is_refused(start):
     """Without it the grace would never be over: so there is none."""
     leave = "trap '' TERM; sleep 1000 & echo up; read line; exit 7"
-    words = [*refuse("setitimer"), *PYINIT, "--grace", "60", "sh", "-c", leave]
+    words = [*refuse("setitimer"), *PYINIT, "-v", "--grace", "60", "sh", "-c", leave]
     around = ["sh", "-c", '"$@"; echo ended $?', "sh"]
     process = start(*namespace(), "--", *around, *words, stdin=-1)
     process.expect("up")
     before = process.let_go()
     process.expect("ended 7")
     assert monotonic() - before < 10
+    assert process.stderr.endswith("exited with 7\n")
 
 
 # --- Nothing left -------------------------------------------------------------------

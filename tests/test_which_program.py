@@ -61,6 +61,8 @@ def test_a_command_in_the_path(pyinit, tmp_path):
     for name, why in ("thing", DENIED), ("loop", reason(errno.ELOOP)):
         process = pyinit(name, env={"PATH": f"/nonexistent:{first}:{last}"})
         assert process.says(126) == f"{name}: {why}"
+    process = pyinit("thing", env={"PATH": "/etc/passwd:/nonexistent"})
+    assert process.says(127) == f"thing: {MISSING}"
     # An empty entry, and an empty PATH, are the working directory; none is /bin:/usr/bin.
     pyinit("thing", env={"PATH": "/nonexistent:"}, cwd=third).expect("third")
     pyinit("thing", env={"PATH": ""}, cwd=third).expect("third")
