@@ -9,6 +9,7 @@ from support import (
     BOTH_MODES,
     DUMB_INIT_TOO,
     command_line,
+    has_come,
     marked,
     namespace,
     only_child,
@@ -55,9 +56,11 @@ def test_who_makes_a_session(pyinit, mode):
     assert pgrp == sid == (str(process.pid) if mode else pid)
 
 
-def test_a_child_that_left_pyinits_group_is_signalled_all_the_same(pyinit):
+def test_a_child_with_a_group_of_its_own_is_signalled_alone(pyinit):
     # With -c the child is in pyinit's group; here it makes a session of its own.
-    process = pyinit("-c", "setsid", "--wait", "sh", "-c", "echo up; sleep 60")
-    process.expect("up")
+    program = "sleep 60 & echo $!; exec sleep 61"
+    process = pyinit("-c", "setsid", "--wait", "sh", "-c", program)
+    member = int(process.line())
     process.send(signal.SIGTERM)
     assert process.status() == 143
+    assert not has_come(member, signal.SIGTERM)
