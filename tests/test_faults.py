@@ -176,7 +176,7 @@ def test_python_has_no_memory(name, who):
     It is not what happens: once pyinit waits, what it does fits into what it has (the test
     above). That it could happen is enough: with RLIMIT_DATA, or without overcommitment.
     """
-    step, some, n = (1, 32, 1) if FULL else (17, 4, 1)
+    step, some, n = (3, 32, 1) if FULL else (17, 4, 1)
     outcomes, over = [], False
     while not over and n < 10_000:
         numbers = range(n, n + some * step, step)
