@@ -275,23 +275,7 @@ def test_not_pid_1_only_the_group_is_waited_for(start, mode, left, around):
     assert "farewell" not in process.stderr
 
 
-# --- Stops, and a terminal --------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("stop", "rule"), [(signal.SIGTSTP, ""), (signal.SIGTTIN, "-r USR2:STOP")]
-)
-def test_a_stop_freezes_nobody(pid1, start, stop, rule):
-    # The reporter has all of them blocked but SIGSTOP, and would say that one came.
-    alone = waits(pid1, NEAR, rule)
-    for process in alone, beside(start, "--wait", "-v", *rule.split(), left=NEAR):
-        for number in (stop, signal.SIGUSR2) if rule else (stop,):
-            process.send(number, process.init)
-            process.until_stderr("dropped\n")
-            process.err = b""
-        gets(process, signal.SIGUSR1, signal.SIGTERM)
-    process.expect("ended 4")
-    assert alone.wait() == 4
+# --- The terminal (stops: terminal/test_stops.py) ------------------------------------------
 
 
 def test_the_terminal_is_given_back(container):

@@ -155,21 +155,6 @@ def test_sigcont_close_behind_sigtstp(start, mode):
     process.expect(RTMAX)
 
 
-@BOTH_MODES
-def test_a_stop_without_a_terminal_is_the_commands_own_affair(pyinit, mode):
-    process = pyinit(*mode, "-v", "sh", "-c", "kill -STOP $$; exit 3")
-    command = only_child(process.pid)
-    until_state(command, "T")
-    # Of a higher number than SIGCHLD, so that comes first.
-    process.send(signal.SIGURG)
-    process.until_stderr("SIGURG: sent SIGURG")
-    assert state(command) == "T"
-    process.send(signal.SIGCONT)
-    assert process.wait() == 3
-    # In a session the farewell as well.
-    assert process.stderr.count(": sent SIG") == (2 if mode else 3)
-
-
 # --- Before the command runs ----------------------------------------------------------
 
 
