@@ -209,7 +209,7 @@ def make_parser() -> Parser:
     add("-V", "--version", action="version", version="pyinit " + __version__)
     if abbreviates:
         # These could be --verbose or --version: an error, even among the command's own
-        # words. So they are options by themselves.
+        # words ("pyinit.py prog --ver"). So they are options by themselves.
         words = ("--", "--v", "--ve", "--ver")
         add(*words, dest="verbose", action="store_true", help=argparse.SUPPRESS)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -255,9 +255,9 @@ def starts_us_again(script: bytes) -> bool:
     """
     line = read_file(script, 256).partition(b"\n")[0]
     name = os.path.basename(globals().get("__file__", "pyinit.py")).split(".")[0]
-    parents, ours = ["/proc/%s/cmdline" % who for who in (os.getppid(), "self")]
     is_named = line[:2] == b"#!" and os.fsencode(name) in line
-    return is_named and read_file(parents) == read_file(ours)
+    ours, parents = ["/proc/%s/cmdline" % who for who in ("self", os.getppid())]
+    return is_named and read_file(ours) == read_file(parents)
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -291,6 +291,7 @@ def become(command: "list[bytes]") -> None:
                 word = line[2:].strip(b" \t").partition(b" ")[0]
                 what = as_text(word) if line[:2] == b"#!" else "or loader"
                 error.strerror = f"interpreter {what}: {error.strerror}"
+            # The first error counts that says more than that it is not in this place.
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
                 failure = failure or error
     raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
@@ -464,7 +465,8 @@ class Init:
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
                 # We stop, too, even if -r makes another signal of it: dumb-init does.
-                # A process's signal stops us anyway: who has sent it can resume us.
+                # (Us alone: the terminal has signalled all whom it means.) A process's
+                # signal stops us anyway: who has sent it can resume us.
                 how = SIGTSTP if by_kernel else SIGSTOP
                 if not self.stop_us(os.getpid(), how) and by_kernel:
                     self.resume("nobody else could resume it")
@@ -625,8 +627,8 @@ class Init:
     def wait_for_others(self) -> None:
         """Go on as before while others exist; when the grace is over, kill them."""
         while self.options.grace:
-            # The timer comes first: so we kill only whom we have just seen, even if we
-            # were stopped in between.
+            # bid_farewell() has set the timer. It comes first: so we kill only whom we
+            # have just seen, even if we were stopped in between.
             is_late = signal.getitimer(signal.ITIMER_REAL)[0] == 0
             has_child = self.reap()
             if not self.others_exist():
@@ -674,7 +676,8 @@ def main(argv: "list[str] | None" = None) -> int:
         say(f"cannot start: {reason(error)}")
         return 125
     # The command runs: from here on nothing may end us before it. A phase that fails is
-    # begun again; its error is said once, and costs no CPU as long as it lasts.
+    # begun again; its error is said once, and costs no CPU as long as it lasts. (That
+    # can fail, too: so it is done in the next round, within try.)
     phases = [init.settle, init.pass_on, init.bid_farewell, init.reap_child]
     phases += [init.wait_for_others, init.die_of_ctrl_c]
     failure, said = None, ""
