@@ -39,7 +39,8 @@ __version__ = "1.2.0"
 TTY_STOPS = (SIGTSTP, SIGTTIN, SIGTTOU)  # Ctrl-Z is SIGTSTP
 STOPS = (SIGSTOP, *TTY_STOPS)
 TTY_SIGNALS = (SIGINT, SIGQUIT, SIGWINCH, *TTY_STOPS)
-ENDS = (SIGTERM, SIGHUP, SIGINT, SIGQUIT)
+FINAL = (SIGTERM, SIGINT, SIGQUIT)  # what containers are ended by: STOPSIGNAL
+ENDS = (SIGHUP, *FINAL)
 SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ctrl-C's
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
@@ -70,11 +71,6 @@ def foreground() -> "int | None":
         return os.tcgetpgrp(0)
     except OSError:
         return None
-
-
-def leads_session() -> bool:
-    """Tell whether the session is ours, so that no shell before us can be in it."""
-    return os.getsid(0) == os.getpid()
 
 
 def say(text: str) -> None:
@@ -200,8 +196,8 @@ def make_parser() -> Parser:
         action="store_const",
         dest="grace",
         const=FOREVER,
-        help="wait for all that the command leaves; no SIGKILL, SIGTERM only if one has"
-        " come",
+        help="wait for all that the command leaves; no SIGKILL, SIGTERM only after a"
+        " TERM, INT or QUIT",
     )
     add(
         "-v",
@@ -213,7 +209,7 @@ def make_parser() -> Parser:
     add("-V", "--version", action="version", version="pyinit " + __version__)
     if abbreviates:
         # These could be --verbose or --version: an error, even among the command's own
-        # words. So they are options by themselves.
+        # words ("pyinit.py prog --ver"). So they are options by themselves.
         words = ("--", "--v", "--ve", "--ver")
         add(*words, dest="verbose", action="store_true", help=argparse.SUPPRESS)
     add("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -259,9 +255,9 @@ def starts_us_again(script: bytes) -> bool:
     """
     line = read_file(script, 256).partition(b"\n")[0]
     name = os.path.basename(globals().get("__file__", "pyinit.py")).split(".")[0]
-    parents, ours = ["/proc/%s/cmdline" % who for who in (os.getppid(), "self")]
     is_named = line[:2] == b"#!" and os.fsencode(name) in line
-    return is_named and read_file(parents) == read_file(ours)
+    ours, parents = ["/proc/%s/cmdline" % who for who in ("self", os.getppid())]
+    return is_named and read_file(ours) == read_file(parents)
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -295,6 +291,7 @@ def become(command: "list[bytes]") -> None:
                 word = line[2:].strip(b" \t").partition(b" ")[0]
                 what = as_text(word) if line[:2] == b"#!" else "or loader"
                 error.strerror = f"interpreter {what}: {error.strerror}"
+            # The first error counts that says more than that it is not in this place.
             if head or file == name or error.errno not in (ENOENT, ENOTDIR):
                 failure = failure or error
     raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
@@ -357,11 +354,12 @@ class Init:
         self.log = say if options.verbose else lambda text: None
         self.name = as_text(options.command[0])
         self.group = os.getpgrp()
+        self.leads_session = os.getsid(0) == os.getpid()  # no shell before us is in it
         has_terminal = foreground() is not None and self.group != OUTSIDE
         self.mode = SESSION
         if options.single_child:
             self.mode = SINGLE
-        elif has_terminal and (os.isatty(1) or leads_session()):
+        elif has_terminal and (os.isatty(1) or self.leads_session):
             self.mode = JOB
         # Who stops when the child does, and dies of its Ctrl-C. In JOB it is our whole
         # group: the terminal's keys reach the child's group alone.
@@ -373,8 +371,8 @@ class Init:
         self.forward_as.update(options.rewrite)  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
-        self.sent_stop = 0  # the stop signal that we have sent it, until we resume it
-        self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
+        self.stopped_by = 0  # the signal that has stopped it or, sent by us, is to
+        self.is_ending = False  # one of FINAL has come: whom it missed gets a farewell
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.status = 0  # what we exit with
         self.dies_of = 0  # the signal that has ended the child, 0: it has exited
@@ -433,6 +431,10 @@ class Init:
         close_inherited()  # so we keep no pipe open that the command closes
         whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
         self.log(f"{self.child} runs {self.name}; orphans are {whose}")
+        if self.mode == SINGLE:
+            # A key hit before the fork has signalled us alone; handle() drops that.
+            for number in {*TTY_SIGNALS} & signal.sigpending():
+                self.send(number, number)
 
     def pass_on(self) -> None:
         """Pass signals on and reap, until the child has died."""
@@ -448,21 +450,23 @@ class Init:
             self.reap()
             self.follow_stop()
         elif number == SIGCONT:
-            # With -c a shell's fg resumes us and the child, for it is in our group.
-            # Passed on, this SIGCONT could undo a stop that has come since: a race.
-            if self.mode == SINGLE and self.has_changed(os.WCONTINUED):
-                self.sent_stop = 0
+            if self.mode == SINGLE and self.take_news(os.WCONTINUED):
+                # It is a shell's fg, for our group, so that the child has it. Passed on
+                # it could undo a stop that has come since: a race.
+                self.stopped_by = 0
             else:
                 self.resume()
         elif by_kernel and number in TTY_SIGNALS and self.shares_keys():
             pass  # the terminal has sent it to the child, too
         else:
             sent = self.forward_as[number]
-            self.is_ending = self.is_ending or SIGTERM in (number, sent)
+            if number in FINAL or sent in FINAL:
+                self.is_ending = True
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
                 # We stop, too, even if -r makes another signal of it: dumb-init does.
-                # A process's signal stops us anyway: who has sent it can resume us.
+                # (Us alone: the terminal has signalled all whom it means.) A process's
+                # signal stops us anyway: who has sent it can resume us.
                 how = SIGTSTP if by_kernel else SIGSTOP
                 if not self.stop_us(os.getpid(), how) and by_kernel:
                     self.resume("nobody else could resume it")
@@ -485,11 +489,20 @@ class Init:
             text = f"sent {name_of(number)} to {name}" if number else "dropped"
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
-        if number in (SIGCONT, *STOPS):
-            self.sent_stop = 0 if number == SIGCONT else number
-            self.has_changed(os.WCONTINUED)  # so from now on that is by others' SIGCONT
-        elif number and (number in ENDS or why in ENDS) and self.is_stopped():
+        if number in STOPS:
+            self.stopped_by = number
+        elif number == SIGCONT:
+            self.stopped_by = 0
+            self.take_news(os.WCONTINUED)  # what handle() asks for is others' SIGCONT
+        elif number and self.stopped_by and (number in ENDS or why in ENDS):
             self.send(SIGCONT, "it is to end")
+
+    def take_news(self, what: int) -> "os.waitid_result | None":
+        """Return what the child has done since we last asked, or None: waitid(2)."""
+        try:
+            return os.waitid(os.P_PID, self.child, what | os.WNOHANG)
+        except ChildProcessError:
+            return None  # it is dead
 
     def reap(self) -> bool:
         """Reap the dead, but only note the command's death; tell if any child is left.
@@ -531,44 +544,25 @@ class Init:
     #                               by the same
     # Signals are taken lowest number first: so SIGCHLD, a stop's, before a SIGCONT.
     def follow_stop(self) -> None:
-        """Do what that table says, if the child is stopped."""
-        by = self.stopped_by()
+        """Do what that table says, if the child has stopped."""
+        news = self.mode != SESSION and self.take_news(os.WSTOPPED)
+        if not news or (news.si_status == SIGSTOP and foreground() is None):
+            return  # (a process's SIGSTOP, and no shell is there to see it)
+        by = news.si_status
+        was_sent = by == self.stopped_by  # by us: so it was passed on
+        self.stopped_by = by
         if by in (SIGTTIN, SIGTTOU):
             if not self.give_terminal():
                 # By the same: timeout(1) in our group ignores these two, not SIGTSTP.
                 self.stop_us(self.us, by)
-        elif by and not self.stop_us(self.us, SIGTSTP) and by != self.sent_stop:
+        elif not self.stop_us(self.us, SIGTSTP) and not was_sent:
             self.resume("nobody else could resume it")
-
-    def stopped_by(self) -> int:
-        """Return the signal that has stopped the child; 0 if it runs, or is not ours.
-
-        Not ours is what a process has stopped and can resume: all in SESSION, which has
-        no terminal, and a SIGSTOP where no shell can see it.
-        """
-        # WNOWAIT: so that we can ask again, until it is resumed.
-        news = self.mode != SESSION and self.has_changed(os.WSTOPPED | os.WNOWAIT)
-        if not news or (news.si_status == SIGSTOP and foreground() is None):
-            return 0
-        return news.si_status
-
-    def is_stopped(self) -> bool:
-        """Tell whether a SIGCONT is due: for a stop, or for one that is on its way."""
-        if self.has_changed(os.WCONTINUED):  # by others
-            self.sent_stop = 0
-        return self.sent_stop != 0 or self.stopped_by() != 0
-
-    def has_changed(self, how: int) -> "os.waitid_result | None":
-        """Return what waitid(2) says of the child, None if it has nothing to say."""
-        try:
-            return os.waitid(os.P_PID, self.child, how | os.WNOHANG)
-        except ChildProcessError:
-            return None  # it is dead
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
-        owner = foreground() or OUTSIDE
-        is_free = owner == self.group or leads_session() or not exists(-owner)
+        owner = foreground()
+        has_ended = owner and not exists(-owner)
+        is_free = self.leads_session or owner == self.group or has_ended
         if self.mode != JOB or not is_free or attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
@@ -584,7 +578,7 @@ class Init:
         self.pass_terminal(self.group)
         if os.getpid() != 1:  # that would stop nobody, but discard a SIGCONT: a race
             attempt(os.kill, whom, how)
-        signal.pthread_sigmask(SIG_UNBLOCK, [SIGTSTP, how])  # here it stops us
+        signal.pthread_sigmask(SIG_UNBLOCK, [how])  # here it stops us
         signal.pthread_sigmask(SIG_BLOCK, TTY_STOPS)
         # The SIGCONT that has resumed us is pending, for handle(); or a stop signal is,
         # that came later and has discarded it. (A shell outside: we cannot know.)
@@ -595,7 +589,7 @@ class Init:
         """Resume the child; give it the terminal if our group is in the foreground."""
         self.pass_terminal(self.child)
         # (-r changes what is passed on, not how a stop ends.)
-        self.send(SIGCONT if self.is_stopped() else self.forward_as[SIGCONT], why)
+        self.send(SIGCONT if self.stopped_by else self.forward_as[SIGCONT], why)
 
     def pass_terminal(self, group: int) -> None:
         """In JOB, make the child's group or ours the foreground one, if either is."""
@@ -633,8 +627,8 @@ class Init:
     def wait_for_others(self) -> None:
         """Go on as before while others exist; when the grace is over, kill them."""
         while self.options.grace:
-            # The timer comes first: so we kill only whom we have just seen, even if we
-            # were stopped in between.
+            # bid_farewell() has set the timer. It comes first: so we kill only whom we
+            # have just seen, even if we were stopped in between.
             is_late = signal.getitimer(signal.ITIMER_REAL)[0] == 0
             has_child = self.reap()
             if not self.others_exist():
@@ -682,7 +676,8 @@ def main(argv: "list[str] | None" = None) -> int:
         say(f"cannot start: {reason(error)}")
         return 125
     # The command runs: from here on nothing may end us before it. A phase that fails is
-    # begun again; its error is said once, and costs no CPU as long as it lasts.
+    # begun again; its error is said once, and costs no CPU as long as it lasts. (That
+    # can fail, too: so it is done in the next round, within try.)
     phases = [init.settle, init.pass_on, init.bid_farewell, init.reap_child]
     phases += [init.wait_for_others, init.die_of_ctrl_c]
     failure, said = None, ""
