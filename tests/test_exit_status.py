@@ -50,8 +50,7 @@ def test_the_end_by_a_signal_is_said(pyinit):
     assert last.endswith(" was ended by SIGKILL, status 137")
 
 
-# The words, dumb-init's status, and pyinit's: all else that they share, the tests show of
-# both that are under DUMB_INIT_TOO.
+# The words, dumb-init's status, and pyinit's. (What they share: DUMB_INIT_TOO.)
 DIFFERENT = {
     "not found": ("no-such-command", 2, 127),
     "not runnable": ("/etc/passwd", 2, 126),

@@ -28,8 +28,7 @@ from support import (
     strace,
 )
 
-# What does happen: security profiles, limits, a full disk, a reader that has gone. Of kill
-# each call is tried, of the others the last that is made.
+# What does happen: security profiles, limits, a full disk, a reader that has gone.
 HANDFUL = {
     ("child", "execve", "ENOMEM"),
     ("child", "setpgid", "EPERM"),

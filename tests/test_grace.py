@@ -130,22 +130,28 @@ def test_with_wait_it_is_waited_for_and_gets_no_farewell(pid1, options, status):
     assert re.search(r"^\[pyinit\] reaped \d+\n\Z", process.stderr, re.M)
 
 
-@pytest.mark.parametrize("options", ["", "-r TERM:INT", "-r QUIT:TERM"])
-def test_a_term_before_the_commands_end_is_not_lost_for_the_others(pid1, options):
-    # It has reached the command's group alone, and may be all that ever comes. With
-    # QUIT:TERM as with an image's STOPSIGNAL QUIT, and a server that wants TERM.
-    number = signal.SIGQUIT if "QUIT" in options else signal.SIGTERM
-    farewell, member = ("2", "") if "INT" in options else ("15", " 0")
-    left = FAR.replace(" 0 &", f"{member} &")
-    process = pid1("--wait", *options.split(), "sh", "-c", left + "exec sleep 1000")
+@pytest.mark.parametrize(
+    ("options", "number", "ends", "farewell"),
+    [
+        *[("", number, number, 15) for number in (2, 3, 15)],
+        ("-r HUP:TERM", 1, 15, 15),
+        ("-r TERM:USR1", 15, 10, 10),
+    ],
+)
+def test_an_end_that_was_asked_for_before_is_not_lost_for_the_others(
+    pid1, options, number, ends, farewell
+):
+    # It has reached the command's group alone, and may be all that ever comes: the first
+    # three are what images have as their STOPSIGNAL.
+    words = ["sh", "-c", FAR_REPORTER + "exec sleep 1000"]
+    process = pid1("--wait", *options.split(), *words)
     process.ready()
     sleep = only_child(process.init, "sleep")
     until(lambda: state(sleep) == "S", "it is no shell any more")
     process.send(number, process.init)
     process.expect(farewell)
-    if not member:  # which is still there
-        process.send(signal.SIGKILL, only_child(process.init, REPORTER[0]))
-    assert process.wait() == 128 + int(farewell)
+    process.send(signal.SIGKILL, only_child(process.init, REPORTER[0]))
+    assert process.wait() == 128 + ends
 
 
 def test_a_stranger_is_waited_for(pid1, start):

@@ -42,8 +42,7 @@ def test_who_gets_a_signal(start, init, mode, number):
     if mode:
         assert sleeps(process) == [61, 62, 63, 64]
     else:
-        # Background commands of sh ignore SIGINT: SIGTERM, once the child is dead, ends
-        # them.
+        # Background commands of sh ignore SIGINT: the farewell ends them.
         until(lambda: sleeps(process) == [], "nobody left")
 
 

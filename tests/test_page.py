@@ -171,7 +171,6 @@ def masked(lines):
 
 
 def test_the_log(pid1):
-    """What stands behind # explains a line."""
     server = ["sh", "-c", "echo up; exec sleep 100"]
     process = pid1("-v", "--", *server)
     process.expect("up")

@@ -1,8 +1,7 @@
 """As the interpreter that a script names in its first line; and one that only mentions it.
 
-The kernel adds the script to the words of its first line. A bare line, as the card has it,
-would so start itself again for ever: such a script is run once, by /bin/sh. What another
-interpreter is to do with a line that has our name in it is left to that.
+The kernel adds the script to the words of its first line. A bare line would so start itself
+again for ever: such a script is run once, by /bin/sh.
 """
 
 import os
