@@ -166,7 +166,8 @@ def test_a_broken_one_is_killed():
     assert mutation.judge(whole, ["groups"], [*known.tests])[0] == "survived"
     # To everybody but PID 1, as a wrong pid may have it: all that runs there is a test.
     broken = "import os\nos.kill(-1, 9)\n" + whole
-    verdict = mutation.judge(broken, ["groups"], [*known.tests])[0]
+    outside = [test for test in known.tests if "who_makes_a_session[pyinit]" in test]
+    verdict = mutation.judge(broken, ["groups"], outside)[0]
     assert verdict == "killed by status 137"
 
 
