@@ -123,12 +123,6 @@ def number_of(call):
     raise AssertionError(f"pyinit never calls {call}")
 
 
-def refused(call, error, *target):
-    """Return what Run takes to refuse a call, for one target or for all."""
-    rule = ":".join(map(str, (number_of(call), getattr(errno, error), *target)))
-    return ([call] if not target else [], [rule])
-
-
 NO_JOB = [
     name for name in WITH_COMMAND if MODES[name].layout != "job"
 ]  # its shell kills
@@ -138,7 +132,8 @@ NO_JOB = [
 @pytest.mark.parametrize("name", NO_JOB if FULL else NO_JOB[3:6])
 def test_kill_is_refused(name, error):
     # For every target, so no signal arrives but those that the terminal itself sends.
-    outcome = Run(MODES[name], refused=refused("kill", error)).go()
+    rule = f"{number_of('kill')}:{getattr(errno, error)}"
+    outcome = Run(MODES[name], no_kill=rule).go()
     assert outcome == "one signal not passed on"
 
 
