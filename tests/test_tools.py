@@ -156,19 +156,18 @@ def test_mutants_are_one_change_each():
 def test_a_broken_one_is_killed():
     namespace()
     whole = PYINIT_FILE.read_text()
-    known = mutation.Known(whole, ["groups"], 1)
-    for test, (_, lines) in known.tests.items():
+    known = mutation.learn(whole, ["groups"], 1)
+    for test, (_, lines) in known.items():
         assert bool(lines) != ("dumb-init" in test), test
-    assert mutation.judge(whole, ["groups"], [*known.tests])[0] == "survived"
+    assert mutation.judge(whole, ["groups"], [*known])[0] == "survived"
     # To everybody but PID 1, as a wrong pid may have it: all that runs there is a test.
     broken = "import os\nos.kill(-1, 9)\n" + whole
-    outside = [test for test in known.tests if "who_makes_a_session[pyinit]" in test]
+    outside = [test for test in known if "who_makes_a_session[pyinit]" in test]
     verdict = mutation.judge(broken, ["groups"], outside)[0]
     assert verdict == "killed by status 137"
 
 
 def test_the_tests_that_run_the_broken_line_come_first():
-    known = object.__new__(mutation.Known)
-    known.tests = {"a[1]": (1, {3}), "a[2]": (2, {7}), "a[3]": (3, {7}), "b": (9, {8})}
+    known = {"a[1]": (1, {3}), "a[2]": (2, {7}), "a[3]": (3, {7}), "b": (9, {8})}
     mutant = mutation.Mutant(line=7, last=8, function="", source="", diff="")
-    assert known.order(mutant) == ["b", "a[2]", "a[3]", "a[1]"]
+    assert mutation.ordered(known, mutant) == ["b", "a[2]", "a[3]", "a[1]"]

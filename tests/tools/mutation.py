@@ -29,12 +29,9 @@ import textwrap
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-# It ends with us, however we end. Its PID 1 is a shell that reaps: were pytest PID 1,
-# orphans would stay, and kill(-1, …) would spare it.
-NAMESPACE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork"]
-NAMESPACE += ["--mount-proc", "--kill-child", *(["-r"] if os.geteuid() else [])]
-NAMESPACE += ["sh", "-c", '"$@"; exit $?', "sh"]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
+from support import PYINIT_FILE, ROOT, executable, namespace_command, run
+
 # Not those about the source, its checksum, containers and tools.
 TESTS = ["groups", "exit_status", "signals", "command_line", "what_the_command_sees",
          "which_program", "locales", "reaping", "grace", "nobody_to_resume_us",
@@ -97,23 +94,20 @@ def replacements(node):
         yield ast.Pass()
     if isinstance(node, ast.Return) and node.value:
         yield ast.Return(ast.Constant(None))
-    if isinstance(node, ast.Break):
-        yield ast.Continue()
-    if isinstance(node, ast.Continue):
-        yield ast.Break()
+    if isinstance(node, (ast.Break, ast.Continue)):
+        yield ast.Continue() if isinstance(node, ast.Break) else ast.Break()
     if isinstance(node, ast.UnaryOp):
         yield node.operand
     if isinstance(node, ast.BoolOp):
         yield changed(node, op=SWAPS[type(node.op)]())
         for values in without(node.values):
             yield values[0] if len(values) == 1 else changed(node, values=values)
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+    if isinstance(node, ast.Compare):
         yield changed(node, ops=[SWAPS[type(node.ops[0])](), *node.ops[1:]])
-    if isinstance(node, ast.BinOp):
-        if type(node.op) in SWAPS:
-            yield changed(node, op=SWAPS[type(node.op)]())
-        elif isinstance(node.op, (ast.BitOr, ast.BitAnd)):
-            yield from (node.left, node.right)
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
+        yield changed(node, op=SWAPS[type(node.op)]())
+    elif isinstance(node, ast.BinOp):
+        yield from (node.left, node.right)
     if isinstance(node, ast.IfExp):
         yield from (node.body, node.orelse)
     if isinstance(node, ast.Constant):
@@ -135,16 +129,6 @@ def replacements(node):
             yield changed(node, args=node.args[:-1])
 
 
-def conditions(node):
-    """Yield the expressions in a node that are asked whether they hold."""
-    if isinstance(node, (ast.If, ast.While, ast.IfExp)):
-        yield node.test
-    elif isinstance(node, ast.comprehension):
-        yield from node.ifs
-    elif isinstance(node, ast.BoolOp):
-        yield from node.values
-
-
 def walk(node):
     """Yield all the nodes in a tree but annotations and docstrings."""
     yield node
@@ -164,7 +148,12 @@ def changes(top):
     for node in walk(top):
         for new in replacements(node):
             yield node, new
-        for test in conditions(node):
+        tests = list(getattr(node, "ifs", []))  # what is asked whether it holds
+        if isinstance(node, (ast.If, ast.While, ast.IfExp)):
+            tests.append(node.test)
+        if isinstance(node, ast.BoolOp):
+            tests += node.values
+        for test in tests:
             yield test, ast.Constant(False)
             if not isinstance(test, (ast.Compare, ast.UnaryOp)):  # done already
                 yield test, ast.UnaryOp(ast.Not(), test)
@@ -299,28 +288,33 @@ def judge(source, tests, order=(), is_recorded=False):
         for file in (".pytest.ini", "README.md", "Dockerfile.example"):
             shutil.copy(ROOT / file, place)
         if is_recorded:
+            lines, end = source.split("\n"), ast.parse(source).body[0].end_lineno
             recorder = RECORDER.format(path=str(place / "lines"))
-            source = source.replace('\n"""\n', f'\n"""; exec({recorder!r})\n', 1)
-        (place / "pyinit.py").write_text(source)
-        (place / "pyinit.py").chmod(0o755)
+            lines[end - 1] += f"; exec({recorder!r})"
+            source = "\n".join(lines)
+        executable(place / "pyinit.py", source)
         (place / "order").write_text(json.dumps([*order]))
-        words = [sys.executable, "tests/tools/mutation.py", "--run-tests"]
+        # It ends with us, however we end. Its PID 1 is a shell that reaps: were pytest
+        # PID 1, orphans would stay, and kill(-1, …) would spare it.
+        words = ["setpriv", "--pdeathsig", "KILL", *namespace_command()]
+        words += ["sh", "-c", '"$@"; exit $?', "sh", sys.executable]
+        words += ["tests/tools/mutation.py", "--run-tests", *files(tests)]
+        env = {**os.environ, "PYINIT_DEADLINE": "5", "TMPDIR": name}
+        kwargs = {
+            "cwd": place,
+            "env": env,
+            "stderr": subprocess.STDOUT,
+            "timeout": LIMIT,
+        }
         before = time.monotonic()
-        process = subprocess.Popen(
-            [*NAMESPACE, *words, *files(tests)],
-            cwd=place,
-            env={**os.environ, "PYINIT_DEADLINE": "5", "TMPDIR": name},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
-            output = process.communicate(timeout=LIMIT)[0].decode(errors="replace")
-            verdict = f"killed by status {process.returncode}"
-        except subprocess.TimeoutExpired:
-            process.kill()  # and the kernel all that is in its namespace
-            process.communicate()
+            result = run(*words, start_new_session=True, **kwargs)
+            verdict = f"killed by status {result.returncode}"
+            if result.returncode == 0:
+                verdict = "survived"
+            elif not order:
+                print(result.stdout.decode(errors="replace")[-3000:])
+        except subprocess.TimeoutExpired:  # what it has started has ended with it
             verdict = "killed by the time limit"
         seconds, ends = time.monotonic() - before, {}
         if (place / "tests.json").exists():
@@ -328,40 +322,36 @@ def judge(source, tests, order=(), is_recorded=False):
         failed = [test for test, (_, end, _) in ends.items() if end == "failed"]
         if failed:
             verdict = f"killed by {' '.join(failed)}"
-        elif process.returncode == 0:
-            verdict = "survived"
-        elif not order:
-            print(output[-3000:])
         return verdict, seconds, ends
 
 
-class Known:
-    """The tests that pass unbroken: what each takes, and which lines it runs."""
+def learn(source, tests, jobs):
+    """Return the tests that pass unbroken: {test: (seconds, the lines that it runs)}."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        unbroken = pool.submit(judge, source, tests)
+        recorded = pool.submit(judge, source, tests, is_recorded=True)
+        lines = {test: each[2] for test, each in recorded.result()[2].items()}
+        _, whole, ends = unbroken.result()
+    known = {}
+    for test, (seconds, end, _) in ends.items():
+        if end == "passed":
+            known[test] = seconds, {*lines.get(test, [])}
+        else:
+            print(f"left out, since it {end} unbroken: {test}")
+    print(f"unbroken: {whole:.0f} s, {len(known)} tests", flush=True)
+    return known
 
-    def __init__(self, source, tests, jobs):
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            unbroken = pool.submit(judge, source, tests)
-            recorded = pool.submit(judge, source, tests, is_recorded=True)
-            lines = {test: each[2] for test, each in recorded.result()[2].items()}
-            self.verdict, self.seconds, ends = unbroken.result()
-        self.tests = {}
-        for test, (seconds, end, _) in ends.items():
-            if end == "passed":
-                self.tests[test] = seconds, {*lines.get(test, [])}
-            else:
-                print(f"left out, since it {end} unbroken: {test}")
-        print(f"unbroken: {self.seconds:.0f} s, {len(self.tests)} tests", flush=True)
 
-    def order(self, mutant):
-        """Return the tests, those first that are likely and quick to fail."""
-        rank, met = {}, set()
-        broken = {*range(mutant.line, mutant.last + 1)}
-        for test in sorted(self.tests, key=self.tests.get):
-            seconds, lines = self.tests[test]
-            function = test.partition("[")[0]
-            rank[test] = lines.isdisjoint(broken), function in met, seconds
-            met.add(function)
-        return sorted(rank, key=rank.get)
+def ordered(known, mutant):
+    """Return the tests, those first that are likely and quick to fail."""
+    rank, met = {}, set()
+    broken = {*range(mutant.line, mutant.last + 1)}
+    for test in sorted(known, key=known.get):
+        seconds, lines = known[test]
+        function = test.partition("[")[0]
+        rank[test] = lines.isdisjoint(broken), function in met, seconds
+        met.add(function)
+    return sorted(rank, key=rank.get)
 
 
 def main():
@@ -375,17 +365,17 @@ def main():
     parser.add_argument("--tests", nargs="+", metavar="NAME", default=TESTS,
                         help="test_NAME.py, or NAME::TEST in it")  # fmt: skip
     options = parser.parse_args()
-    source = (ROOT / "pyinit.py").read_text()
+    source = PYINIT_FILE.read_text()
     chosen = mutants(source)
     if options.function:
         chosen = [each for each in chosen if each.function == options.function]
     if options.sample is not None and options.sample < len(chosen):
         chosen = random.Random(options.seed).sample(chosen, options.sample)
     print(f"{len(chosen)} mutants, on {' '.join(options.tests)}", flush=True)
-    known, dead = Known(source, options.tests, options.jobs), []
+    known, dead = learn(source, options.tests, options.jobs), []
 
     def one(mutant):
-        order = known.order(mutant)
+        order = ordered(known, mutant)
         verdict, seconds, _ = judge(mutant.source, options.tests, order)
         where = f"line {mutant.line}, {mutant.function}"
         change = f"\n{mutant.diff}\n" if verdict == "survived" else ""

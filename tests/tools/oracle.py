@@ -105,60 +105,47 @@ def compared(script, typed, states):
     return states
 
 
-def avoided(shell, form, members, names, steps, stopping):
-    """Yield (reason, the steps that are not typed).
+def avoided(shell, form, members, names, inits, one_stops):
+    """Return the steps that are not typed.
 
-    shell, form, steps: of the script; members: the kinds of each; names: of the init's
-    members; stopping: whether in a pipeline a member is to stop itself, not to end.
+    members: the kinds of each, by its name; names: these, by chance; inits: those of the
+    init's members; one_stops: whether of a pipeline the first of names is to stop itself.
     """
     kinds = set().union(*members.values())
     handles = {"ignore", "handle", "again"} & kinds
-    keys = ("^C", "^\\")
-    stops = [step for step in steps if step.endswith((" stop", " tstp"))]
-    ends = [step for step in steps if " exit " in step]
-    ends += (*keys, "^D", "kill %1")
-    if handles:
-        yield "a SIGTSTP that is sent arrives as SIGSTOP", ["kill -TSTP %1"]
+    keys, found = ["^C", "^\\"], []
+    stops = [f"{name} {how}" for name in names for how in ("stop", "tstp")]
+    if handles:  # a SIGTSTP that is sent arrives as SIGSTOP
+        found += ["kill -TSTP %1"]
     if form in HAVE_A_SESSION:
-        if handles:
-            yield "so does the terminal's where the child has a session", ["^Z"]
-        yield (
-            "a session of its own reads the terminal in the background too",
-            ["bg", "kill -CONT %1"],
-        )
-        yield (
-            "its group is orphaned, and the kernel drops a SIGTSTP there",
-            [f"{name} tstp" for name in names],
-        )
-        # A shell takes a job for stopped when all of it is stopped or has ended.
-        reason = "the stop of a child with a session is not followed"
-        yield reason, [*stops[2:], *ends] if form in PIPELINES and stopping else stops
+        # So does the terminal's there. Such a child reads the terminal in the background
+        # too; its group is orphaned, and the kernel drops a SIGTSTP there.
+        found += ["^Z"] if handles else []
+        found += ["bg", "kill -CONT %1", *(f"{name} tstp" for name in inits)]
+        # Its stop is not followed; and a shell takes a job for stopped when all of it is
+        # stopped or has ended: of a pipeline one may stop, and then none may end.
+        if form in PIPELINES and one_stops:
+            found += [*stops[2:], *keys, "^D", "kill %1"]
+            found += [f"{name} exit 3" for name in names]
+        else:
+            found += stops
+    # What the terminal sends reaches a child with a session by way of the init: the end
+    # of who wrote to its pipe may come first.
     if form in ("middle", "last", "both") and "report" not in members["a"]:
-        yield (
-            "what the terminal sends reaches a child with a session by way of the init: "
-            "the end of who wrote to its pipe may come first",
-            keys,
-        )
+        found += keys
     if shell == "bash":
-        # Nobody's design: it has not looked at the job's end yet, or has, as it happens.
-        yield "bash says this or that of a stopped job that is killed", ["kill %1"]
-    if shell == "bash" and {"still", "ignore", "later"} & kinds and handles:
-        yield (
-            "bash's fg sends no SIGCONT to a job that is running: its init does not "
-            "learn that it has the terminal before it wants that",
-            ["^Z"],
-        )
+        # Of a stopped job that is killed it says this or that, as it happens. Its fg sends
+        # no SIGCONT to a job that is running: the init does not learn that it has the
+        # terminal before it wants that.
+        found += ["kill %1"]
+        found += ["^Z"] if {"still", "ignore", "later"} & kinds and handles else []
     if form in AROUND:
-        # The shell of the script or the subshell is in pyinit's group, the child not.
-        # Where the child has a session, that shell does; but bash ends a script whose
-        # command SIGINT has ended, and goes on after 130.
-        yield "others of pyinit's own group do not get what the terminal sends", keys
-        if "ignore" in kinds:
-            yield "others of pyinit's own group do not get it", ["^Z"]
-        yield (
-            "a child that stops itself stops the script around it, which hangs else",
-            stops,
-        )
+        # The shell of the script or the subshell is in pyinit's group, the child not: it
+        # does not get what the terminal sends. Where the child has a session, it does;
+        # but bash ends a script whose command SIGINT has ended, and goes on after 130.
+        # And a child that stops itself stops the script around it, which hangs else.
+        found += [*keys, *stops, *(["^Z"] if "ignore" in kinds else [])]
+    return found
 
 
 # P is the init or nothing, R runs a member, S is the shell for scripts: as variables,
@@ -189,10 +176,9 @@ KINDS += ["report group", "report handle", "report still", "report ignore", "lat
 
 
 def new_script(name, shell, form, steps, kinds=()):
-    """Return a script. A step is two: what is done if the shell has the terminal, and
-    what if a job has."""
-    names = ("name", "shell", "form", "steps", "kinds")
-    return dict(zip(names, (name, shell, form, [*steps], sorted(kinds))))
+    """Return a script. A step is two: what to do if the shell is in front, and if a job."""
+    script = {"name": name, "shell": shell, "form": form, "steps": [*steps]}
+    return {**script, "kinds": sorted(kinds)}
 
 
 def make_script(seed, number):
@@ -200,49 +186,39 @@ def make_script(seed, number):
     choose = random.Random(f"{seed}.{number}")
     shell = choose.choice([*SHELLS])
     form = choose.choice([*FORMS])
-    kinds = {}
+    members = {}
 
-    def with_kinds(text):
-        def replace(found):
-            kind = choose.choice(KINDS)
-            if form == "null" and "still" not in kind.split():
-                kind = (kind + " still").strip()
-            kinds[found[1]] = set(kind.split())
-            return f"$R {found[1]} {kind}".rstrip()
+    def with_kind(found):
+        kind = choose.choice(KINDS)
+        if form == "null" and "still" not in kind.split():
+            kind = (kind + " still").strip()
+        members[found[1]] = set(kind.split())
+        return f"$R {found[1]} {kind}".rstrip()
 
-        return re.sub(r"\$R (\w) K", replace, text)
-
-    command = with_kinds(FORMS[form])
-    names = re.findall(r"\$R (\w)", command)
-    choose.shuffle(names)
-    at_shell = {"fg": 8, "bg": 3, "jobs": 3, "kill -STOP %1": 1, "kill -CONT %1": 2}
-    at_shell.update(
-        {"kill -TSTP %1": 1, "kill %1": 1, "resize": 1, "^C": 1, command: 2}
-    )
-    if form == "two":  # each by its number: which is current, NORMALISED says
-        for name in ("fg", "bg"):
-            weight = at_shell.pop(name)
-            at_shell.update({f"{name} %1": weight, f"{name} %2": weight})
+    command = re.sub(r"\$R (\w) K", with_kind, FORMS[form])
+    names = choose.sample([*members], len(members))
+    at_shell = {"jobs": 3, "kill -STOP %1": 1, "kill -CONT %1": 2, "kill -TSTP %1": 1,
+                "kill %1": 1, "resize": 1, "^C": 1, command: 2}  # fmt: skip
+    # Each of two by its number: which is current, NORMALISED says.
+    for job in (" %1", " %2") if form == "two" else ("",):
+        at_shell.update({f"fg{job}": 8, f"bg{job}": 3})
     in_job = {"hello": 4, "^Z": 6, "^C": 2, "^\\": 1, "^D": 2, "resize": 2}
     for name in names:
         in_job.update({f"{name} stop": 1, f"{name} tstp": 1, f"{name} exit 3": 1})
     inits = re.findall(r"\$P \$R (\w)", command)
-    stopping = choose.random() < 0.5
-    steps = [*at_shell, *in_job]
-    for _, unwanted in avoided(shell, form, kinds, inits, steps, stopping):
-        for step in unwanted:
-            in_job.pop(step, None)
-            if step != "^C":  # at its prompt, the shell alone gets it
-                at_shell.pop(step, None)
-    kinds = set().union(*kinds.values())
+    for step in avoided(shell, form, members, names, inits, choose.random() < 0.5):
+        in_job.pop(step, None)
+        if step != "^C":  # at its prompt, the shell alone gets it
+            at_shell.pop(step, None)
+    kinds = set().union(*members.values())
     if "still" in kinds:
         in_job.pop("^D", None)  # it would wait for the shell, and end that
-    pick = [
+    picked = [
         choose.choices([*steps], [*steps.values()], k=12)
         for steps in (at_shell, in_job)
     ]
     name = f"PYINIT_SEED={seed}, script {number}"
-    return new_script(name, shell, form, [[command] * 2, *zip(*pick)], kinds)
+    return new_script(name, shell, form, [[command] * 2, *zip(*picked)], kinds)
 
 
 # --- The matrix of pipelines ----------------------------------------------------------
