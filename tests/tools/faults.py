@@ -107,7 +107,6 @@ MAY_LOSE = ("kill", "mmap", "mremap")
 # --- The modes --------------------------------------------------------------------------
 
 PATIENT = [*PYTHON, str(PROGRAMS / "patient.py")]
-REFUSE = [*PYTHON, str(PROGRAMS / "refuse.py")]
 NO_MEMORY = [*PYTHON, str(PROGRAMS / "nomemory.py")]
 GATE = 'echo gate >/proc/self/fd/$2; read go </proc/self/fd/$1; shift 2; exec "$@"'
 # With -m, dash gives each job a process group and the terminal, as a shell does at its
@@ -140,7 +139,9 @@ MODES = {
 # One fault: which process ("pyinit" or "child"), the call, the how manieth of this process
 # since the gate, and the error.
 Fault = collections.namedtuple("Fault", "process call number error")
-Case = collections.namedtuple("Case", "mode fault")
+FOR_GOOD = "1+"  # a number for strace: this one, and all that follow
+# One run: with a fault, or with memory as Run takes it.
+Case = collections.namedtuple("Case", "mode fault memory", defaults=[None])
 
 
 class Broken(Exception):
@@ -150,19 +151,17 @@ class Broken(Exception):
 class Run:
     """One run of pyinit in a mode, with at most one fault, through the whole scenario."""
 
-    def __init__(
-        self, mode, fault=None, no_kill=None, memory=None, limit=None, trace=False
-    ):
+    def __init__(self, mode, fault=None, memory=None, limit=None, trace=False):
         """Take at most one of what is to happen.
 
         fault: what strace is to inject
-        no_kill: the rule for refuse.py by which seccomp refuses every kill(2)
         memory: (N, who), where nomemory.py is to raise MemoryError
         limit: which of pyinit's resource limits is 0 once the command runs
         trace: for discover(), to trace all
         """
-        self.mode, self.fault, self.no_kill, self.trace = mode, fault, no_kill, trace
+        self.mode, self.fault, self.trace = mode, fault, trace
         self.memory, self.limit = memory, limit
+        self.no_kill = bool(fault) and fault.call == "kill" and fault.number == FOR_GOOD
         # Out of memory, it may have forgotten what it was about to do.
         self.may_lose = bool(memory) or (fault and fault.call in MAY_LOSE)
         self.text, self.notes = b"", []
@@ -228,7 +227,7 @@ class Run:
                 raise Broken(self.report(error)) from None
 
     def report(self, error):
-        fault = self.fault or self.no_kill or self.memory or self.limit
+        fault = self.fault or self.memory or self.limit
         return (
             f"{error}\nmode: {self.mode.name}, {fault}\n"
             f"status: {self.status()}, the command said: {self.text.split()}\n"
@@ -252,8 +251,6 @@ class Run:
         init = [name, *PYINIT[1:]]
         if self.memory:
             init = [*NO_MEMORY, *map(str, self.memory), str(self.log), PYINIT[-1]]
-        if self.no_kill:
-            words += [*REFUSE, self.no_kill, "--"]
         words += [*init, *self.mode.options, "--", *self.mode.command]
         if self.mode.command == tuple(PATIENT):
             words += [str(read), str(write)]
@@ -291,7 +288,7 @@ class Run:
             words += ["-e", "inject={1}:error={3}:when={2}".format(*self.fault)]
             if self.fault.process == "pyinit":
                 words.remove("-f")
-        words += ["-n", "-o", str(self.log), "-p", str(self.init)]
+        words += ["-o", str(self.log), "-p", str(self.init)]
         self.strace = subprocess.Popen(words, stderr=subprocess.PIPE)
         stack.callback(self.detach)
         line = self.strace.stderr.readline()
@@ -453,34 +450,27 @@ class Run:
 
 
 def parse(log):
-    """Read a log of strace -f -n.
-
-    Return {pid: [[call, its arguments and result]]}, in the order of their first calls, and
-    {call: the kernel's number of it}.
-    """
-    found, numbers = collections.defaultdict(list), {}
+    """Read a log of strace -f: {pid: [[call, its arguments and result]]}, by first calls."""
+    found = collections.defaultdict(list)
     for line in log.splitlines():
-        begun = re.match(r"(\d+) +\[ *(\d+)\] (\w+)\((.*)", line)
-        ended = re.match(r"(\d+) +\[ *\d+\] <\.\.\. \w+ resumed>(.*)", line)
+        begun = re.match(r"(\d+) +(\w+)\((.*)", line)
+        ended = re.match(r"(\d+) +<\.\.\. \w+ resumed>(.*)", line)
         if begun:
-            pid, number, call, rest = begun.groups()
-            numbers[call] = int(number)
-            found[int(pid)].append([call, rest])
+            found[begun[1]].append([begun[2], begun[3]])
         elif ended:
-            found[int(ended.group(1))][-1][1] += ended.group(2)
-    return found, numbers
+            found[ended[1]][-1][1] += ended[2]
+    return found
 
 
 @functools.lru_cache(None)
 def discover(mode):
-    """Trace a run; return its [(process, call, number, rest)] and {call: the kernel's}.
+    """Trace a run; return its [(process, call, number, rest)].
 
     rest is the call's arguments and its result, as strace prints them.
     """
     run = Run(mode, trace=True)
     run.go()
-    processes, numbers = parse(run.calls)
-    ours, child, *_ = processes.values()
+    ours, child, *_ = parse(run.calls).values()
     start = [call for call, _ in ours].index("rt_sigprocmask")
     found, counts = [], collections.Counter()
     for n, (call, rest) in enumerate(ours):
@@ -497,13 +487,13 @@ def discover(mode):
             found.append(("child", call, counts[call], rest))
         if call == "execve" and rest.endswith("= 0"):
             break  # from here on it is the command
-    return found, numbers
+    return found
 
 
 def cases(mode):
     """Return the cases of a mode, and the calls that neither table knows."""
     found, unknown = [], set()
-    for process, call, number, rest in discover(mode)[0]:
+    for process, call, number, rest in discover(mode):
         if mode.name == "not found":  # it is here for the line that the child writes
             wanted = (process, call) == ("child", "write")
         else:
@@ -517,26 +507,18 @@ def cases(mode):
     return found, unknown
 
 
-def attempt(case, **happens):
+def attempt(case):
     """Run a case; return (case, what happened, what was wrong)."""
     try:
-        return case, Run(case.mode, case.fault, **happens).go(), ""
+        return case, Run(*case).go(), ""
     except Broken as error:
         return case, "broken", str(error)
 
 
-def attempt_without_memory(mode, n, who):
-    return attempt(Case(mode, None), memory=(n, who))
-
-
-def each(function, jobs):
-    """Call function(*job) for each job, some at once; return what it returns, in order."""
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(lambda job: function(*job), jobs))
-
-
 def attempt_all(chosen):
-    return each(attempt, [[case] for case in chosen])
+    """Run cases, some at once; return what attempt() returns, in order."""
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(attempt, chosen))
 
 
 def say(outcomes):
