@@ -42,7 +42,7 @@ from support import (
     PYTHON,
     Process,
     children,
-    field,
+    has_come,
     namespace,
     open_terminal,
     state,
@@ -207,9 +207,6 @@ class Run:
             lines = [x for x in lines if not x.startswith(f"{self.init} ")]
         return lines
 
-    def stderr(self):
-        return self.err.read_text(errors="replace")
-
     # --- The scenario -----------------------------------------------------------------
 
     def go(self):
@@ -231,7 +228,7 @@ class Run:
         return (
             f"{error}\nmode: {self.mode.name}, {fault}\n"
             f"status: {self.status()}, the command said: {self.text.split()}\n"
-            f"stderr: {self.stderr()}\ninjected: {self.injected()}\n"
+            f"stderr: {self.err.read_text(errors='replace')}\ninjected: {self.injected()}\n"
         ) + "\n".join(self.traced().splitlines()[-30:])
 
     def start(self, stack):
@@ -318,14 +315,14 @@ class Run:
         self.signal(signal.SIGUSR1)
         self.do("orphan")
         if self.tty:
-            self.event(lambda: self.type("\3"), signal.SIGINT, ours=False)
+            self.event(lambda: self.type("\3"), signal.SIGINT)
             self.suspend()
         self.stop()
         self.do("orphan")
         self.signal(signal.SIGUSR2)
         self.signal(signal.SIGHUP)
         if self.mode.layout in ("PID 1", "leader"):
-            self.wait(lambda: not self.zombies(), "no zombie")
+            self.wait(lambda: "Z" not in map(state, children(self.init)), "no zombie")
         if "--grace" in self.mode.options:
             self.do("leave")
         self.tell("exit")
@@ -333,9 +330,6 @@ class Run:
 
     def traced(self):
         return self.log.read_text(errors="replace")
-
-    def zombies(self):
-        return [pid for pid in children(self.init) if state(pid) == "Z"]
 
     def do(self, word):
         """Let the command do something, and wait until it has."""
@@ -347,23 +341,21 @@ class Run:
         """Type at the terminal."""
         os.write(self.master, text.encode())
 
-    def signal(self, number):
-        self.event(lambda: os.kill(self.init, number), number)
+    def hit(self, faults):
+        """Tell whether since so many faults one has come that may cost a signal."""
+        return self.may_lose and len(self.injected()) > faults
 
-    def event(self, cause, number, ours=True):
-        """Do what lets the command say number; only the fault itself may prevent it.
+    def signal(self, number, says=0):
+        """Send a signal; the command is to say its number, or another."""
+        self.event(lambda: os.kill(self.init, number), says or number)
 
-        ours: it is pyinit that has to send something, not the terminal.
-        """
+    def event(self, cause, number):
+        """Do what lets the command say number; only the fault itself may prevent it."""
         number = int(number)
         before, faults = self.said(number), len(self.injected())
         cause()
-
-        def lost():
-            mine = len(self.injected()) > faults and self.may_lose
-            return mine or (ours and self.no_kill)
-
-        self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
+        what = f"signal {number}"
+        self.wait(lambda: self.said(number) > before or self.hit(faults), what)
         if self.said(number) == before:
             self.notes.append("one signal not passed on")
             if number == signal.SIGCONT:
@@ -374,7 +366,7 @@ class Run:
         if self.no_kill:  # pyinit cannot
             self.type("\x1a")
             self.wait(lambda: state(self.command) == "T", "the stop by Ctrl-Z")
-            self.event(self.resume, signal.SIGCONT, ours=False)
+            self.event(self.resume, signal.SIGCONT)
         else:
             self.event(lambda: self.type("\x1a"), signal.SIGCONT)
 
@@ -383,21 +375,19 @@ class Run:
         if self.no_kill:
             os.kill(self.command, signal.SIGCONT)
         else:
-            self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+            self.signal(signal.SIGCONT)
 
     def stop(self):
         """Send SIGTSTP, which is to stop the command and pyinit, then SIGCONT."""
         if self.mode.layout == "job":  # whose shell resumes it at once
-            self.event(lambda: os.kill(self.init, signal.SIGTSTP), signal.SIGCONT)
+            self.signal(signal.SIGTSTP, says=signal.SIGCONT)
             return
         faults, stops = len(self.injected()), self.stops()
         os.kill(self.init, signal.SIGTSTP)
-        # With -c it is in our group, where nobody could resume it.
-        spared = "-c" in self.mode.options
 
         def stopped():
-            mine = len(self.injected()) > faults and self.may_lose
-            if spared or mine or self.no_kill:
+            # With -c it is in our group, where nobody could resume it.
+            if "-c" in self.mode.options or self.hit(faults):
                 return True
             if self.trace:  # the command is traced too, and its state is not T but t
                 # Both have to be, before SIGCONT comes; PID 1 does not stop itself.
@@ -406,14 +396,12 @@ class Run:
 
         def through():
             """Tell whether pyinit is done with it, so that no SIGCONT comes too close."""
-            text = Path(f"/proc/{self.init}/status").read_text()
-            if int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1:
-                return False
             # strace lets a PID 1 be stopped, that nothing else could stop, with a state of t.
-            return state(self.init) in ("T", "S") or self.stops() > stops
+            rests = state(self.init) in ("T", "S") or self.stops() > stops
+            return rests and not has_come(self.init, signal.SIGTSTP)
 
         self.wait(lambda: stopped() and through(), "the stop")
-        self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def stops(self):
         """Return how many stops strace has seen."""
@@ -425,7 +413,7 @@ class Run:
         """Return in a few words how it went, or raise Broken."""
         self.detach()
         self.calls = self.traced()  # for discover(): the file does not stay
-        status, lines = self.status(), self.stderr().splitlines()
+        status, lines = self.status(), self.err.read_text(errors="replace").splitlines()
         strangers = [line for line in lines if not line.startswith("[pyinit] ")]
         if strangers:
             raise Broken("lines that are not pyinit's")
