@@ -44,24 +44,17 @@ REPORTER = ["python3", "-IS", "/tests/reporter.py"]
 class Engine:
     """An engine, and all that the tests have made with it.
 
-    name: "podman" or "docker".
-    words: what starts its command line.
     place: the directory of these tests, by whose name all that they make is known.
     parent: the name of the cgroup that all the containers are in, None for any.
     ours: whether it is a daemon of the tests' own, which has pyinit as its init.
     """
 
     def __init__(self, name, words, place, parent=None, ours=False):
-        self.name = name
-        self.words = words
-        self.context = place / "context"
-        self.ours = ours
-        self.label = place.name
+        self.name, self.words, self.ours = name, words, ours
+        self.context, self.label = place / "context", place.name
         self.base = f"localhost/{self.label}/base"
         self.example = f"localhost/{self.label}/example"
-        self.images = []
-        self.clients = []
-        self.count = 0
+        self.images, self.clients, self.count = [], [], 0
         self.limits = ["--label", self.label, "--network", "none"]
         self.limits += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
         if parent:

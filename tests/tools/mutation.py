@@ -312,7 +312,7 @@ def judge(source, tests, order=(), is_recorded=False):
             verdict = f"killed by status {result.returncode}"
             if result.returncode == 0:
                 verdict = "survived"
-            elif not order:
+            elif not order and not is_recorded:
                 print(result.stdout.decode(errors="replace")[-3000:])
         except subprocess.TimeoutExpired:  # what it has started has ended with it
             verdict = "killed by the time limit"
