@@ -17,12 +17,13 @@ may fail, with one line and a status. From then on nothing may end us before its
 # === Block signals: one that comes while we are not ready has to wait =================
 try:
     import signal
-    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD
-    from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGRTMAX
-    from signal import SIGRTMIN, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH
+    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK
+    from signal import SIG_UNBLOCK, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL
+    from signal import SIGPIPE, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTOP, SIGTERM, SIGTSTP
+    from signal import SIGTTIN, SIGTTOU, SIGWINCH
 
-    REAL_TIME = range(SIGRTMIN, SIGRTMAX + 1)
-    SIGNALS = (*range(1, 32), *REAL_TIME)  # in between are the C library's own
+    # (What is between 31 and SIGRTMIN is the C library's own.)
+    SIGNALS = (*range(1, 32), *range(SIGRTMIN, SIGRTMAX + 1))
     if __name__ == "__main__":  # if we are imported, main() blocks them
         mask_at_start = signal.pthread_sigmask(SIG_BLOCK, SIGNALS)
     import argparse
@@ -43,7 +44,7 @@ SI_KERNEL = 128  # sigaction(2): the si_code of the kernel's signals, such as Ct
 EVERYBODY = -1  # kill(2): all processes of the container, but for PID 1
 OUR_GROUP = 0  # kill(2): all processes of our process group
 OUTSIDE = 0  # getpgrp(2), tcgetpgrp(3): a group that is not in our PID namespace
-FOREVER = float("inf")  # the grace that --wait gives, in seconds
+FOREVER = 2e9  # the grace that --wait gives, in seconds: 63 years
 LOOK = 0.02  # seconds from one look for those who are left to the next
 ENOENT, ENOEXEC, ENOTDIR = 2, 8, 20  # execve(2)
 
@@ -101,10 +102,8 @@ def name_of(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        if number in REAL_TIME:
-            return "SIGRTMIN+%d" % (number - SIGRTMIN)
         # Python 3.11 is the first to name 16. (On MIPS that is SIGUSR1, named above.)
-        return "SIGSTKFLT" if number == 16 else "signal %d" % number
+        return "SIGSTKFLT" if number == 16 else "SIGRTMIN%+d" % (number - SIGRTMIN)
 
 
 # === Read the command line ============================================================
@@ -113,7 +112,6 @@ def rewrite(text: str) -> "tuple[int, int]":
     numbers = {"0": 0, **signal.Signals.__members__}
     for n in SIGNALS:
         numbers[str(n)] = numbers[name_of(n)] = n
-    for n in REAL_TIME:
         numbers["SIGRTMIN+%d" % (n - SIGRTMIN)] = n
         numbers["SIGRTMAX-%d" % (SIGRTMAX - n)] = n
     # (In ASCII: upper() makes an S of a long s, too.)
@@ -233,46 +231,37 @@ def read_command_line(argv: "list[str] | None") -> argparse.Namespace:
         del options.command[0]
     if not options.command:
         parser.error("no command given")
-    before, options.command = as_given(options.command, argv)
-    if starts_us_again(options.command[0], before):
+    options.command = as_given(options.command, argv)
+    if starts_us_again(options.command[0]):
         options.command.insert(0, b"/bin/sh")  # to sh the first line is a comment
     return options
 
 
-def as_given(
-    command: "list[str]", argv: "list[str] | None"
-) -> "tuple[list[bytes], list[bytes]]":
-    """Return the words before the command, and its own, as the kernel has them.
+def as_given(command: "list[str]", argv: "list[str] | None") -> "list[bytes]":
+    """Return the command's words as the kernel has them: proc(5).
 
     Python decodes words as the C library does and encodes them by tables of its own: in
-    EUC-JP, Big5 and others that makes other bytes. Those of proc(5) are as they were.
+    EUC-JP, Big5 and others that makes other bytes.
     """
     words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
     if argv is not None or __name__ != "__main__" or len(words) <= len(command):
         # They are a caller's, who has imported us, or there is no /proc.
-        words = [os.fsencode(word) for word in command]
-    return words[: -len(command)], words[-len(command) :]
+        return [os.fsencode(word) for word in command]
+    return words[-len(command) :]
 
 
-def starts_us_again(script: bytes, before: "list[bytes]") -> bool:
-    """Tell whether a script's first line is what has started us, and so would again.
+def starts_us_again(script: bytes) -> bool:
+    """Tell whether a script's first line names us without a program that we are to run.
 
-    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v", that has no program for us:
-    the kernel has added the script to it. To run that once more would never end.
+    Such as "#!/usr/bin/env -S python3 /sbin/pyinit.py -v". The kernel adds the script,
+    so that we start that, and it us again, with the very words of our parent: for ever.
+    (Without /proc we go by the name alone.)
     """
-    if b"/" not in script:
-        return False  # the kernel adds it with its directory
-    line = read_file(script, 256).partition(b"\n")[0].translate(None, b"'\"")
-    file = os.fsencode(globals().get("__file__", "?"))
-    is_named = line[:2] == b"#!" and os.path.basename(file).split(b".")[0] in line
-    if not is_named or not os.access(script, os.X_OK):
-        return False
-    if b" ".join(line.split()).endswith(b" ".join(before) or file):
-        return True
-    # A line can name us otherwise: "#!/usr/bin/env pyinit.py". Then it has started our
-    # parent, a pyinit with the very same words, and by that us.
-    parent = read_file("/proc/%d/cmdline" % os.getppid())
-    return bool(before) and parent == read_file("/proc/self/cmdline")
+    line = read_file(script, 256).partition(b"\n")[0]
+    name = os.path.basename(globals().get("__file__", "pyinit.py")).split(".")[0]
+    parents, ours = ["/proc/%s/cmdline" % who for who in (os.getppid(), "self")]
+    is_named = line[:2] == b"#!" and os.fsencode(name) in line
+    return is_named and read_file(parents) == read_file(ours)
 
 
 def read_file(path: "str | bytes", length: int = -1) -> bytes:
@@ -281,7 +270,7 @@ def read_file(path: "str | bytes", length: int = -1) -> bytes:
         if os.path.isfile(path):  # (to open a FIFO would wait for somebody who writes)
             with open(path, "rb") as file:
                 return file.read(length)
-    except (OSError, ValueError):  # ValueError: a path with a NUL byte
+    except OSError:
         pass
     return b""
 
@@ -298,25 +287,17 @@ def become(command: "list[bytes]") -> None:
             os.execv(file, command)
         except OSError as error:
             head = read_file(file, 4096)
-            if error.errno == ENOEXEC and b"\0" not in head.partition(b"\n")[0]:
+            line = head.partition(b"\n")[0]
+            if error.errno == ENOEXEC and b"\0" not in line:
                 # A text. (What has a NUL there is a program for another machine.)
                 os.execv("/bin/sh", [b"/bin/sh", file, *command[1:]])
-            if error.errno == ENOENT and head:  # it is there
-                error.strerror = f"interpreter {interpreter(head)}: {error.strerror}"
-            is_there = head or error.errno not in (ENOENT, ENOTDIR)
-            if is_there or file == name:  # or PATH is not searched
+            if error.errno == ENOENT and head:  # it is there; what is to run it is not
+                word = line[2:].strip(b" \t").partition(b" ")[0]
+                what = as_text(word) if line[:2] == b"#!" else "or loader"
+                error.strerror = f"interpreter {what}: {error.strerror}"
+            if head or file == name or error.errno not in (ENOENT, ENOTDIR):
                 failure = failure or error
     raise failure or FileNotFoundError(ENOENT, os.strerror(ENOENT))
-
-
-def interpreter(head: bytes) -> str:
-    r"""Return what is to run a file that begins so: "/bin/sh\r", say, or a loader."""
-    if head[:2] == b"#!":
-        line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
-        return as_text(line.strip(b" ").partition(b" ")[0])
-    # A program: its first path, most often the loader of another C library.
-    paths = [part for part in head.split(b"\0") if part.count(b"/") > 1]
-    return as_text(paths[0][paths[0].find(b"/") :] if paths else b"or loader")
 
 
 def undo_locale_coercion() -> None:
@@ -392,13 +373,11 @@ class Init:
         self.forward_as.update(options.rewrite)  # pairs (N, M)
         self.child = 0  # its pid; in JOB and SESSION also the number of its group
         self.target = 0  # whom kill(2) is to signal: N is process N, -N group N
-        self.is_stopped = False  # so far as we know: what ends it has to resume it, too
         self.sent_stop = 0  # the stop signal that we have sent it, until we resume it
         self.is_ending = False  # a SIGTERM has come: those whom it missed are to get it
         self.death: "os.waitid_result | None" = None  # of the child, once it has died
         self.status = 0  # what we exit with
         self.dies_of = 0  # the signal that has ended the child, 0: it has exited
-        self.deadline = 0.0  # of the grace
 
     def start(self, mask: "set[int | signal.Signals]") -> None:
         """Fork a child that becomes the command with that signal mask; or Exception."""
@@ -469,8 +448,10 @@ class Init:
             self.reap()
             self.follow_stop()
         elif number == SIGCONT:
-            if self.resumed_with_us():
-                self.is_stopped, self.sent_stop = False, 0
+            # With -c a shell's fg resumes us and the child, for it is in our group.
+            # Passed on, this SIGCONT could undo a stop that has come since: a race.
+            if self.mode == SINGLE and self.has_changed(os.WCONTINUED):
+                self.sent_stop = 0
             else:
                 self.resume()
         elif by_kernel and number in TTY_SIGNALS and self.shares_keys():
@@ -482,23 +463,13 @@ class Init:
             if sent and number in TTY_STOPS and self.death is None:
                 # We stop, too, even if -r makes another signal of it: dumb-init does.
                 # A process's signal stops us anyway: who has sent it can resume us.
-                if not by_kernel:
-                    self.stop_us(os.getpid(), SIGSTOP)
-                elif not self.stop_us(os.getpid(), SIGTSTP):
+                how = SIGTSTP if by_kernel else SIGSTOP
+                if not self.stop_us(os.getpid(), how) and by_kernel:
                     self.resume("nobody else could resume it")
 
     def shares_keys(self) -> bool:
         """Tell whether the terminal's keys reach the child, too: it is in our group."""
         return self.mode == SINGLE and os.getpgid(self.child) == self.group
-
-    def resumed_with_us(self) -> bool:
-        """Tell whether our SIGCONT, a shell's fg, has resumed the child as well.
-
-        With -c it is in our group. Passed on, the SIGCONT could resume a child that has
-        been stopped again by then. (A race: the SIGCHLD that says so can come later.)
-        """
-        changes = os.WCONTINUED | os.WNOHANG
-        return self.mode == SINGLE and bool(os.waitid(os.P_PID, self.child, changes))
 
     def send(self, number: int, why: "str | int") -> None:
         """Send the target a signal, 0: none; -v says so, and why, or for which one."""
@@ -514,18 +485,10 @@ class Init:
             text = f"sent {name_of(number)} to {name}" if number else "dropped"
             text = f"not {text}: {error.strerror}" if error else text
             say(f"{name_of(why) if isinstance(why, int) else why}: {text}")
-        self.note_sent(number, why)
-
-    def note_sent(self, number: int, why: "str | int") -> None:
-        """Remember whether the child is stopped; resume it if it is asked to end."""
-        if number in STOPS:
-            self.is_stopped, self.sent_stop = True, number
-        elif number == SIGCONT:
-            self.is_stopped, self.sent_stop = False, 0
-            # waitid(2) reports that until it is asked. Ask now: later, follow_stop()
-            # would take the report for the end of the next stop.
-            attempt(os.waitid, os.P_PID, self.child, os.WCONTINUED | os.WNOHANG)
-        elif number and self.is_stopped and (number in ENDS or why in ENDS):
+        if number in (SIGCONT, *STOPS):
+            self.sent_stop = 0 if number == SIGCONT else number
+            self.has_changed(os.WCONTINUED)  # so from now on that is by others' SIGCONT
+        elif number and (number in ENDS or why in ENDS) and self.is_stopped():
             self.send(SIGCONT, "it is to end")
 
     def reap(self) -> bool:
@@ -568,42 +531,45 @@ class Init:
     #                               by the same
     # Signals are taken lowest number first: so SIGCHLD, a stop's, before a SIGCONT.
     def follow_stop(self) -> None:
-        """Do what that table says, if the child has stopped since we last asked."""
-        if self.mode == SESSION:
-            return
-        changes = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
-        try:
-            news = os.waitid(os.P_PID, self.child, changes)
-        except ChildProcessError:
-            return  # it is dead
-        if news is None:
-            return
-        if news.si_code == os.CLD_CONTINUED:
-            self.is_stopped, self.sent_stop = False, 0
-            if self.mode == SINGLE:
-                signal.sigtimedwait([SIGCONT], 0)  # drop ours: see resumed_with_us()
-            return
-        by = news.si_status
-        if self.mode == SINGLE and by == SIGSTOP and foreground() is None:
-            return  # a process has stopped it, and there is no shell to see that
-        self.is_stopped = True
-        needs_terminal = by in (SIGTTIN, SIGTTOU)
-        if needs_terminal and self.mode == JOB and self.give_terminal():
-            return
-        # For the terminal we stop as the child has: of SIGTSTP timeout(1) in our group
-        # would stop, too, and it ignores the other two.
-        is_resumed = self.stop_us(self.us, by if needs_terminal else SIGTSTP)
-        was_passed_on = by == self.sent_stop  # and not handled by the child
-        if not (is_resumed or needs_terminal or was_passed_on):
+        """Do what that table says, if the child is stopped."""
+        by = self.stopped_by()
+        if by in (SIGTTIN, SIGTTOU):
+            if not self.give_terminal():
+                # By the same: timeout(1) in our group ignores these two, not SIGTSTP.
+                self.stop_us(self.us, by)
+        elif by and not self.stop_us(self.us, SIGTSTP) and by != self.sent_stop:
             self.resume("nobody else could resume it")
+
+    def stopped_by(self) -> int:
+        """Return the signal that has stopped the child; 0 if it runs, or is not ours.
+
+        Not ours is what a process has stopped and can resume: all in SESSION, which has
+        no terminal, and a SIGSTOP where no shell can see it.
+        """
+        # WNOWAIT: so that we can ask again, until it is resumed.
+        news = self.mode != SESSION and self.has_changed(os.WSTOPPED | os.WNOWAIT)
+        if not news or (news.si_status == SIGSTOP and foreground() is None):
+            return 0
+        return news.si_status
+
+    def is_stopped(self) -> bool:
+        """Tell whether a SIGCONT is due: for a stop, or for one that is on its way."""
+        if self.has_changed(os.WCONTINUED):  # by others
+            self.sent_stop = 0
+        return self.sent_stop != 0 or self.stopped_by() != 0
+
+    def has_changed(self, how: int) -> "os.waitid_result | None":
+        """Return what waitid(2) says of the child, None if it has nothing to say."""
+        try:
+            return os.waitid(os.P_PID, self.child, how | os.WNOHANG)
+        except ChildProcessError:
+            return None  # it is dead
 
     def give_terminal(self) -> bool:
         """Give the child the terminal and resume it; False if a shell can need that."""
-        owner = foreground()
-        if owner in (None, OUTSIDE):
-            return False
+        owner = foreground() or OUTSIDE
         is_free = owner == self.group or leads_session() or not exists(-owner)
-        if not is_free or attempt(os.tcsetpgrp, 0, self.child):
+        if self.mode != JOB or not is_free or attempt(os.tcsetpgrp, 0, self.child):
             return False
         self.send(SIGCONT, "it has the terminal")
         return True
@@ -629,7 +595,7 @@ class Init:
         """Resume the child; give it the terminal if our group is in the foreground."""
         self.pass_terminal(self.child)
         # (-r changes what is passed on, not how a stop ends.)
-        self.send(SIGCONT if self.is_stopped else self.forward_as[SIGCONT], why)
+        self.send(SIGCONT if self.is_stopped() else self.forward_as[SIGCONT], why)
 
     def pass_terminal(self, group: int) -> None:
         """In JOB, make the child's group or ours the foreground one, if either is."""
@@ -642,7 +608,8 @@ class Init:
 
         Each phase is begun again after an error: so the SIGTERM comes last.
         """
-        self.deadline = now() + self.options.grace
+        if attempt(signal.setitimer, signal.ITIMER_REAL, self.options.grace):
+            self.options.grace = 0.0  # without a timer it would never end
         self.pass_terminal(self.group)
         self.mode = SESSION  # as there, the terminal is not that of those left
         if self.options.grace and os.getpid() == 1:
@@ -655,22 +622,20 @@ class Init:
         """Reap the child at last; find our status in how it has died."""
         assert self.death is not None  # for mypy
         attempt(os.waitid, os.P_PID, self.child, os.WEXITED | os.WNOHANG)
-        status, how = self.death.si_status, f"exited with {self.death.si_status}"
+        self.status, how = self.death.si_status, f"exited with {self.death.si_status}"
         if self.death.si_code != os.CLD_EXITED:
-            status, self.dies_of = status + 128, status
-            how = f"was ended by {name_of(self.dies_of)}, status {status}"
+            self.status, self.dies_of = 128 + self.status, self.status
+            how = f"was ended by {name_of(self.dies_of)}, status {self.status}"
         self.log(f"{self.child} {how}")
-        if status in self.options.expect:
-            status = self.dies_of = 0
-        self.status = status
+        if self.status in self.options.expect:
+            self.status = self.dies_of = 0
 
     def wait_for_others(self) -> None:
         """Go on as before while others exist; when the grace is over, kill them."""
-        looks, grace = 0, self.options.grace
-        while grace:
-            # The clock comes first: so we kill only whom we have just seen, even if we
-            # were stopped in between. (If times(2) is refused, its clock stands still.)
-            is_late = now() >= self.deadline or looks * LOOK >= grace
+        while self.options.grace:
+            # The timer comes first: so we kill only whom we have just seen, even if we
+            # were stopped in between.
+            is_late = signal.getitimer(signal.ITIMER_REAL)[0] == 0
             has_child = self.reap()
             if not self.others_exist():
                 return
@@ -678,14 +643,13 @@ class Init:
                 self.send(SIGKILL, "grace is over")
                 return
             info = signal.sigtimedwait(SIGNALS, 0)
-            if info is None and grace == FOREVER and has_child and os.getpid() == 1:
-                info = signal.sigwaitinfo(SIGNALS)  # the next death's, at last
-            if info is not None:
-                self.handle(info)
-            else:
+            if info is None and has_child and os.getpid() == 1:
+                info = signal.sigwaitinfo(SIGNALS)  # a death's at last, or the timer's
+            if info is None:
                 # No SIGCHLD tells of those who are not our children.
                 signal.sigtimedwait([], LOOK)  # that is: sleep
-                looks += 1
+            elif info.si_signo != SIGALRM or info.si_code != SI_KERNEL:
+                self.handle(info)
 
     def die_of_ctrl_c(self) -> None:
         """Die of SIGINT if the child has, at a terminal: so a script's loop ends, too.
@@ -704,14 +668,6 @@ class Init:
             return False  # -c: that was the child alone
         # If a process has the child's pid again, the group of that number is gone.
         return exists(self.target) and not exists(self.child)
-
-
-def now() -> float:
-    """Return the seconds of a clock that nobody sets, times(2); 0 if it is refused."""
-    try:
-        return os.times().elapsed
-    except OSError:
-        return 0.0
 
 
 def main(argv: "list[str] | None" = None) -> int:

@@ -12,7 +12,7 @@ SOURCE = PYINIT_FILE.read_text()
 TREE = ast.parse(SOURCE)
 # What there is to understand, as a guard against growth: lines would count the comments,
 # which help. (The aim is 2,900; what each rare rule costs is in the history of this file.)
-MOST_NODES = 4700
+MOST_NODES = 4400
 
 
 def test_it_imports_the_three_modules():

@@ -283,7 +283,7 @@ def with_loader(target, loader):
 @pytest.mark.parametrize("loader", ["/lib/ld-no-such.so.1", "/no/such.so"])
 def test_a_missing_loader_is_named(start, tmp_path, loader, in_path):
     process = runs(start, with_loader(tmp_path / "an-app", loader), in_path=in_path)
-    assert process.says(127) == f"{process.word}: interpreter {loader}: {MISSING}"
+    assert process.says(127) == f"{process.word}: interpreter or loader: {MISSING}"
 
 
 def test_a_missing_loader_of_a_scripts_interpreter(start, tmp_path):
