@@ -17,7 +17,6 @@ import faults
 import pytest
 from faults import MODES, Run
 from support import (
-    DEADLINE,
     FULL,
     PYINIT,
     PYINIT_FILE,
@@ -27,7 +26,6 @@ from support import (
     as_user,
     children,
     command_line,
-    monotonic,
     namespace,
     need,
     only_child,

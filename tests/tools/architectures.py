@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
-from support import PYINIT_FILE, Terminal, executable, run
+from support import PYINIT_FILE, Terminal, executable, run, tool
 
 ROOTS = Path("/var/tmp/pyinit/architectures")
 QEMU = {"arm64": "aarch64", "mips64el": "mips64el", "s390x": "s390x", "armhf": "arm",
@@ -76,7 +76,7 @@ class Machine:
         run("mount", "--rbind", "/dev", self.root / "dev", check=True)
         executable(self.tmp / "pyinit.py", pyinit.read_bytes())
         ask = (
-            "import errno, os, signal; print(["
+            "import os, signal; print(["
             "{s.name: int(s) for s in signal.Signals},"
             "os.uname()[4], [int(signal.SIGRTMIN), int(signal.SIGRTMAX)]])"
         )
@@ -86,16 +86,14 @@ class Machine:
 
     def words(self, *words):
         """Return the words that run these in the root, as PID 1 of their namespace."""
-        path = "/usr/sbin:/usr/bin:/sbin:/bin"  # PATH is the one that pyinit is to have
-        mount, chroot, unshare = (
-            shutil.which(name, path=path) for name in ("mount", "chroot", "unshare")
+        # By their paths, since PATH is the one that pyinit is to have.
+        inside = (
+            f'{tool("mount")} -t proc proc "$0"/proc && exec {tool("chroot")} "$0" "$@"'
         )
-        inside = f'{mount} -t proc proc "$0"/proc && exec {chroot} "$0" "$@"'
-        space = [unshare, "--pid", "--mount", "--fork", "--kill-child", "--"]
+        space = [tool("unshare"), "--pid", "--mount", "--fork", "--kill-child", "--"]
         return [*space, "/bin/sh", "-c", inside, self.root, *words]
 
     def run(self, *words, path="/usr/bin:/bin"):
-        """Run a program to its end; return its status, stdout and stderr."""
         result = run(*self.words(*words), env={"PATH": path})
         status = result.returncode
         status = 128 - status if status < 0 else status

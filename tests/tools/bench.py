@@ -7,11 +7,10 @@ All inits in turn, round after round; what is printed are medians, and in bracke
 median of the rounds' ratios to the floor, for signals and orphans to dumb-init. What
 cannot be measured is left out, with the reason on stderr. Nothing here is a test.
 
-It runs in a PID namespace, since some inits kill all that they can when they end.
+It needs a C compiler, and runs in a PID namespace, since some inits kill all that they can when they end.
 """
 
 import argparse
-import contextlib
 import os
 import platform
 import select
@@ -241,14 +240,6 @@ def orphan_cost(words, program, count):
 # --- How ------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def one_cpu():
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cpus)})
-    yield
-    os.sched_setaffinity(0, cpus)
-
-
 def sweep():
     """Kill what a measurement that failed has left; orphans are ours, being PID 1."""
     while children(os.getpid()):
@@ -307,7 +298,6 @@ class Table:
 
 
 def measured_on(peers):
-    """Return versions and the machine."""
     query = ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", *KNOWN]
     packages = run(*query).stdout.decode() if shutil.which(query[0]) else ""
     words = "".join(f"{name} = `{shlex.join(peers[name])}`, " for name in peers)
@@ -365,19 +355,16 @@ def main():
             table.measure(blocked, subjects, window, max(1, rounds))
         pyinit, loop = ([*PYTHON, str(place / f)] for f in ("pyinit.py", "init.py"))
         subjects = {"pyinit": [*pyinit, "--"], **inits, "floor": loop}
-        with one_cpu():
-            table.measure("one signal and its answer, µs", subjects,
-                          lambda words: signal_cost(words, options.signals),
-                          options.rounds, base)  # fmt: skip
-            if shutil.which("cc"):
-                program = str(place / "orphans")
-                (place / "orphans.c").write_text(ORPHANS)
-                run("cc", "-O2", "-w", "-o", program, f"{program}.c", check=True)
-                table.measure("one orphan made and reaped, µs", subjects,
-                              lambda words: orphan_cost(words, program, options.orphans),
-                              options.rounds, base)  # fmt: skip
-            else:
-                print("not measured: orphans: no C compiler", file=sys.stderr)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        table.measure("one signal and its answer, µs", subjects,
+                      lambda words: signal_cost(words, options.signals),
+                      options.rounds, base)  # fmt: skip
+        program = place / "orphans"
+        program.with_suffix(".c").write_text(ORPHANS)
+        run("cc", "-O2", "-w", "-o", program, f"{program}.c", check=True)
+        table.measure("one orphan made and reaped, µs", subjects,
+                      lambda words: orphan_cost(words, program, options.orphans),
+                      options.rounds, base)  # fmt: skip
     if options.markdown:
         table.markdown(["pyinit", *inits, "floor"])
     print(f"\nMeasured on {measured_on(peers)}.")

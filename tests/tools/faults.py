@@ -185,7 +185,7 @@ class Run:
         return code if code is None or code >= 0 else 128 - code
 
     def said(self, line):
-        """Return how often the command has said this line."""
+        """Return how often the command has said it."""
         with contextlib.suppress(BlockingIOError):
             self.text += os.read(self.events, 65536)
         if self.tty:  # which may not fill up
@@ -338,7 +338,6 @@ class Run:
         self.wait(lambda: self.said(word) > before, word)
 
     def type(self, text):
-        """Type at the terminal."""
         os.write(self.master, text.encode())
 
     def hit(self, faults):
@@ -404,7 +403,6 @@ class Run:
         self.signal(signal.SIGCONT)
 
     def stops(self):
-        """Return how many stops strace has seen."""
         return self.traced().count("--- stopped by ")
 
     # --- What came of it --------------------------------------------------------------

@@ -62,7 +62,6 @@ Mutant = collections.namedtuple("Mutant", "line last function source diff")
 
 
 def changed(node, **fields):
-    """Return a copy of a node of which some fields are others."""
     node = copy.copy(node)
     for name, value in fields.items():
         setattr(node, name, value)
@@ -76,7 +75,6 @@ def without(items):
 
 
 def constants(value):
-    """Yield other values of the same kind."""
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, (int, float)):

@@ -59,7 +59,6 @@ from support import (
 )
 
 SHELLS = {"bash": BASH, "dash": ["dash", "-i"], "busybox": ["busybox", "sh", "-i"]}
-SCRIPT_SHELLS = {"bash": "bash", "dash": "dash", "busybox": "busybox sh"}
 KEYS = {"^C": "\x03", "^\\": "\x1c", "^Z": "\x1a", "^D": "\x04"}
 
 # --- What may differ by design ------------------------------------------------------
@@ -182,7 +181,6 @@ def new_script(name, shell, form, steps, kinds=()):
 
 
 def make_script(seed, number):
-    """Return script number of a seed."""
     choose = random.Random(f"{seed}.{number}")
     shell = choose.choice([*SHELLS])
     form = choose.choice([*FORMS])
@@ -326,7 +324,6 @@ NAMED = [
 
 
 def named(full):
-    """Return the scripts with a name."""
     return typed([(name, name, command, keys) for name, command, keys in NAMED], full)
 
 
@@ -365,7 +362,7 @@ class Screen:
         names = ("PATH", "HOME", "LANG", "LC_ALL")
         env = {name: os.environ[name] for name in names if name in os.environ}
         env.update(PS1=PROMPT, PS2="", ENV="", HISTFILE="", TERM="dumb", R=member)
-        env.update(P=init, S=SCRIPT_SHELLS[shell])
+        env.update(P=init, S="busybox sh" if shell == "busybox" else shell)
         env["G"] = f"{init} --grace 1000" if init else f"{Path(member).parent}/waits"
         self.shell = os.fork()
         if not self.shell:
@@ -383,7 +380,6 @@ class Screen:
         os.close(slave)
 
     def resize(self):
-        """Give the terminal one row more than it had."""
         self.rows += 1
         size = struct.pack("HHHH", self.rows, 80, 0, 0)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
@@ -430,7 +426,6 @@ class Screen:
         until(is_dealt_with, f"{text!r} was not dealt with")
 
     def read(self):
-        """Take what has been written to the terminal so far."""
         while readable(self.master):
             with contextlib.suppress(OSError):
                 self.seen += os.read(self.master, 65536)
@@ -453,7 +448,6 @@ class Screen:
         self.read()
 
     def wait_for_shell(self):
-        """Wait until a job that ends by itself has ended."""
         until(lambda: self.settle() or self.at_shell(), "the shell does not come")
 
     def take(self):
@@ -565,7 +559,6 @@ def normalise(text):
 
 
 def do(screen, step):
-    """Do one step at a terminal."""
     waits = step.endswith("(the shell)")  # that comes by itself, a little later
     keys = step[: -len("(the shell)")].strip() if waits else step
     if keys == "resize":

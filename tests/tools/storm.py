@@ -44,7 +44,7 @@ GROWTH = 64  # kB: a page here and there is no leak
 
 
 def tell(kind, count=1):
-    """Write one record to the program that counts; so few bytes go in whole."""
+    # So few bytes go in whole.
     os.write(1, RECORD.pack(kind, count))
 
 
@@ -205,7 +205,6 @@ class Storm:
         )
 
     def resume(self):
-        """Send SIGCONT; tell if the command gets it."""
         before = self.told[signal.SIGCONT]
         self.send(signal.SIGCONT)
         return self.until(lambda: self.told[signal.SIGCONT] > before, "SIGCONT arrives")
@@ -280,11 +279,10 @@ def report(init, seconds, seed, patience):
     }
     print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     print(f"memory {before} kB, then {memory} kB; status {status}")
+    repeated = any(told[number] > sent[number] for number in REALTIME)
     wrong = {
         f"{lost} real-time signals are lost": lost,
-        "a real-time signal came oftener than it was sent": any(
-            told[number] > sent[number] for number in REALTIME
-        ),
+        "a real-time signal came oftener than it was sent": repeated,
         f"bursts of {[*storm.bursts]} are lost": storm.bursts,
         f"{left} zombies are left": left,
         f"memory has grown by {memory - before} kB": memory - before > GROWTH,
