@@ -307,20 +307,12 @@ def measured_on(peers):
     return f"CPython {platform.python_version()}, {packages}{words}{machine}"
 
 
-def peer(text):
-    """Return the name and the words of another init."""
-    name, _, words = text.partition("=")
-    if not name or not shlex.split(words):
-        raise ValueError(text)
-    return name, shlex.split(words)
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--peer", action="append", default=[], type=peer, metavar="NAME='COMMAND …'",
+    add("--peer", action="append", default=[], nargs=2, metavar=("NAME", "COMMAND"),
         help="another init, with all its words before the command; repeatable")  # fmt: skip
     add("--starts", type=int, default=100, help="rounds of starts")
     add("--rounds", type=int, default=27, help="rounds of the rest")
@@ -333,9 +325,10 @@ def main():
         if isinstance(namespace, str):
             sys.exit(namespace)
         os.execvp(namespace[0], [*namespace, sys.executable, *sys.argv])
-    began, peers = time.perf_counter(), dict(options.peer)
+    began, peers = time.perf_counter(), {}
     inits = {name: words.split() for name, words in KNOWN.items() if shutil.which(name)}
-    inits.update(peers)
+    for name, words in options.peer:
+        inits[name] = peers[name] = shlex.split(words)
     table, base = Table(), "dumb-init" if "dumb-init" in inits else "floor"
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     with tempfile.TemporaryDirectory() as name:

@@ -616,31 +616,25 @@ def run(script, init):
 def judge(script, init):
     """Run a script with and without an init; return a report, with a verdict.
 
-    Where the two differ, both run again, to tell apart
-
     same: they do not differ
     stuck: a terminal was never settled
     different: the init does what the shell does not do without it
-    flaky: the shell itself does one thing or another, and so with the init
+    flaky: the shell itself does one thing or another, and one of them is the init's
     """
-    without, with_init = [run(script, "")], [run(script, init)]
-    verdict = "same"
-    if without != with_init:
-        for _ in range(3):
-            without.append(run(script, ""))
-            with_init.append(run(script, init))
-        # Where either varies, the shell is asked again and again: what it does now and
-        # then without the init is no fault of the init's.
-        varies = any(one != some[0] for some in (without, with_init) for one in some)
-        for _ in range(30 if varies else 0):
-            if all(one in without for one in with_init):
-                break
-            without.append(run(script, ""))
-        is_flaky = all(one in without for one in with_init)
-        verdict = "flaky" if is_flaky else "different"
-    if any(step[0] == "TIMEOUT" for one in (*without, *with_init) for step in one):
+    without, with_init = [run(script, "")], run(script, init)
+    # What the shell does now and then without the init is no fault of the init's: where it
+    # varies, it is asked again and again.
+    for tries in range(34):
+        varies = any(one != without[0] for one in without)
+        if with_init in without or (tries == 4 and not varies):
+            break
+        without.append(run(script, ""))
+    verdict = "flaky" if with_init in without else "different"
+    if with_init == without[0]:
+        verdict = "same"
+    if any(step[0] == "TIMEOUT" for one in (*without, with_init) for step in one):
         verdict = "stuck"
-    return {"verdict": verdict, "without": without, "with": with_init}
+    return {"verdict": verdict, "without": without, "with": [with_init]}
 
 
 # --- As a program -------------------------------------------------------------------
