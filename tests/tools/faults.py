@@ -3,8 +3,7 @@
 
 Use it when pyinit makes another system call, or one at another place: all calls and errors
 take some ten minutes, one mode or call (--mode, --call) less than two. It says of each call
-what happened, and how often; what broke the rule goes to stderr. tests/test_faults.py runs
-the same, and asserts it.
+what happened; what broke the rule goes to stderr. tests/test_faults.py asserts the same.
 
 Which calls are made is not listed here, it is found by tracing a run of each mode; here is
 what Linux can answer to them. A case is one call of one process (pyinit from its first

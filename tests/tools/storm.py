@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Put pyinit through everything at once, as a real PID 1, and count what comes of it.
 
-Orphans in bursts, real-time and standard signals, stops and continues, for so many seconds.
-Prints what was sent, and what was lost, repeated, left or has grown: the exit status is 0
-only where that is nothing.
+Orphans, real-time and standard signals, stops and continues. Prints what was sent, and what
+was lost, repeated, left or has grown: the exit status is 0 only where that is nothing.
 
 Real-time signals queue, so as many must arrive as were sent. Standard signals coalesce
 while they are pending, so of each burst at least one must arrive, and no more than were
