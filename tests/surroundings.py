@@ -1,5 +1,6 @@
 """Surroundings in which a command is started, and what it then sees."""
 
+import collections
 import ctypes
 import os
 import resource
@@ -84,10 +85,6 @@ def scheduling():
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def oom():
-    Path("/proc/self/oom_score_adj").write_text("321")
-
-
 def few_capabilities():
     for number in (0, 5, 21):
         prctl(PR_CAPBSET_DROP, number)
@@ -116,12 +113,12 @@ def hostile(directory):
     return {**C_LOCALE, **values}
 
 
-class Surrounding:
-    """What is done in a process before it becomes the init, or the probe itself."""
-
-    def __init__(self, name, env=PLAIN, setup=None, args=(), prefix=(), root=False):
-        self.name, self.env, self.setup = name, env, setup
-        self.args, self.prefix, self.root = list(args), list(prefix), root
+# What is done in a process before it becomes the init, or the probe itself.
+Surrounding = collections.namedtuple(
+    "Surrounding",
+    "name env setup args prefix root",
+    defaults=[PLAIN, None, (), (), False],
+)
 
 
 def locales():
@@ -149,6 +146,7 @@ def surroundings(scratch):
     odd = {b"\xff\xfe": b"\xfd", b"EMPTY": b"", b"LINES": b"a\nb\n", b"a b": b"=c="}
     no_proc = {"prefix": unshared("mount -t tmpfs none /proc"), "root": True}
     read_only = f"mount --bind {scratch} {scratch}; mount -o remount,ro,bind /"
+    oom = Path("/proc/self/oom_score_adj")
     everything = [number for number in PASSED_ON if number not in SIGPIPES]
     (scratch / "hostile").mkdir()
     rows = [
@@ -179,7 +177,7 @@ def surroundings(scratch):
         ("umask", {"setup": lambda: os.umask(0o177)}),
         ("a directory of its own", {"setup": lambda: os.chdir("/usr/lib")}),
         ("a deleted directory", {"setup": deleted(scratch / "gone")}),
-        ("oom_score_adj", {"setup": oom}),
+        ("oom_score_adj", {"setup": lambda: oom.write_text("321")}),
         ("no_new_privs", {"setup": lambda: prctl(PR_SET_NO_NEW_PRIVS, 1)}),
         ("securebits", {"setup": lambda: prctl(PR_SET_SECUREBITS, 1), "root": True}),
         ("few capabilities", {"setup": few_capabilities, "root": True}),
