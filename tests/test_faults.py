@@ -17,7 +17,6 @@ import faults
 import pytest
 from faults import MODES, Run
 from support import (
-    DEADLINE,
     FULL,
     PYINIT,
     PYINIT_FILE,
@@ -27,7 +26,6 @@ from support import (
     as_user,
     children,
     command_line,
-    monotonic,
     namespace,
     need,
     only_child,
@@ -113,32 +111,16 @@ def test_a_system_call_fails(name):
 
 # --- Refused for good ---------------------------------------------------------------
 
-
-def number_of(call):
-    """Return the kernel's number of a system call that pyinit makes in some mode."""
-    for mode in MODES.values():
-        numbers = faults.discover(mode)[1]
-        if call in numbers:
-            return numbers[call]
-    raise AssertionError(f"pyinit never calls {call}")
-
-
-def refused(call, error, *target):
-    """Return what Run takes to refuse a call, for one target or for all."""
-    rule = ":".join(map(str, (number_of(call), getattr(errno, error), *target)))
-    return ([call] if not target else [], [rule])
-
-
-NO_JOB = [
-    name for name in WITH_COMMAND if MODES[name].layout != "job"
-]  # its shell kills
+# The shell of a job resumes it at once, whether pyinit has sent it the stop or not.
+NO_JOB = [name for name in WITH_COMMAND if MODES[name].layout != "job"]
 
 
 @pytest.mark.parametrize("error", ["EPERM", "EACCES"])
 @pytest.mark.parametrize("name", NO_JOB if FULL else NO_JOB[3:6])
 def test_kill_is_refused(name, error):
     # For every target, so no signal arrives but those that the terminal itself sends.
-    outcome = Run(MODES[name], refused=refused("kill", error)).go()
+    fault = faults.Fault("pyinit", "kill", faults.FOR_GOOD, error)
+    outcome = Run(MODES[name], fault).go()
     assert outcome == "one signal not passed on"
 
 
@@ -252,9 +234,8 @@ def test_python_has_no_memory(name, who):
     outcomes, over = [], False
     while not over:
         numbers = range(n, n + some * step, step)
-        done = faults.each(
-            faults.attempt_without_memory, [(MODES[name], n, who) for n in numbers]
-        )
+        cases = [faults.Case(MODES[name], None, (n, who)) for n in numbers]
+        done = faults.attempt_all(cases)
         outcomes += [one for one in done if one[1] != "not reached"]
         over = len(outcomes) == 0 or done[-1][1] == "not reached"
         n += some * step
