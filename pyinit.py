@@ -227,20 +227,20 @@ def read_command_line(argv: "list[str] | None") -> argparse.Namespace:
         del options.command[0]
     if not options.command:
         parser.error("no command given")
-    options.command = as_given(options.command, argv)
+    options.command = as_given(options.command)
     if starts_us_again(options.command[0]):
         options.command.insert(0, b"/bin/sh")  # to sh the first line is a comment
     return options
 
 
-def as_given(command: "list[str]", argv: "list[str] | None") -> "list[bytes]":
+def as_given(command: "list[str]") -> "list[bytes]":
     """Return the command's words as the kernel has them: proc(5).
 
     Python decodes words as the C library does and encodes them by tables of its own: in
     EUC-JP, Big5 and others that makes other bytes.
     """
     words = read_file("/proc/self/cmdline").split(b"\0")[:-1]
-    if argv is not None or __name__ != "__main__" or len(words) <= len(command):
+    if __name__ != "__main__" or len(words) <= len(command):
         # They are a caller's, who has imported us, or there is no /proc.
         return [os.fsencode(word) for word in command]
     return words[-len(command) :]

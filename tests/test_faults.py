@@ -82,17 +82,15 @@ def test_a_system_call_fails(name):
 
 # --- Refused for good ---------------------------------------------------------------
 
-
-# (The shell of a job kills, too.)
+# The shell of a job resumes it at once, whether pyinit has sent it the stop or not.
 NO_JOB = [name for name in WITH_COMMAND if MODES[name].layout != "job"]
 
 
 @pytest.mark.parametrize("name", NO_JOB if FULL else NO_JOB[3:6])
 def test_kill_is_refused(name):
-    numbers = faults.discover(MODES[name])[1]
-    rule = (["kill"], [f"{numbers['kill']}:{int(errno.EPERM)}"])
     # For every target, so no signal arrives but those that the terminal itself sends.
-    outcome = Run(MODES[name], refused=rule).go()
+    fault = faults.Fault("pyinit", "kill", faults.FOR_GOOD, "EPERM")
+    outcome = Run(MODES[name], fault).go()
     assert outcome == "one signal not passed on"
 
 
@@ -179,9 +177,8 @@ def test_python_has_no_memory(name, who):
     outcomes, over = [], False
     while not over and n < 10_000:
         numbers = range(n, n + some * step, step)
-        done = faults.each(
-            faults.attempt_without_memory, [(MODES[name], n, who) for n in numbers]
-        )
+        cases = [faults.Case(MODES[name], None, (n, who)) for n in numbers]
+        done = faults.attempt_all(cases)
         outcomes += [one for one in done if one[1] != "not reached"]
         over = len(outcomes) == 0 or done[-1][1] == "not reached"
         n += some * step

@@ -1,4 +1,4 @@
-"""Run a command, and wait until all that it has left has ended; exit with its status.
+"""Run a command, and wait until all that it has left has ended: for the oracle's $G.
 
 This is what a shell sees of an init that has a grace, without an init: the command and
 what it leaves are in our group, and no key of the terminal's ends or stops us.

@@ -2,9 +2,8 @@
 """Let each system call that pyinit makes fail, one at a time, and see what happens.
 
 Use it when pyinit makes another system call, or one at another place: all calls and errors
-take some ten minutes, one mode or call (--mode, --call) less than two. It prints a table:
-calls, errors, modes, and what happened; what broke the rule goes to stderr. It needs
-pytest, for support.py. tests/test_faults.py runs the same.
+take some ten minutes, one mode or call (--mode, --call) less than two. It says of each call
+what happened; what broke the rule goes to stderr. tests/test_faults.py asserts the same.
 
 Which calls are made is not listed here, it is found by tracing a run of each mode; here is
 what Linux can answer to them. A case is one call of one process (pyinit from its first
@@ -42,7 +41,7 @@ from support import (
     PYTHON,
     Process,
     children,
-    field,
+    has_come,
     namespace,
     open_terminal,
     state,
@@ -57,99 +56,56 @@ WORKERS = int(os.environ.get("PYINIT_FAULTS_WORKERS", "4"))
 # A security profile (seccomp's, AppArmor's, SELinux's, Landlock's) that refuses a call says
 # EPERM or EACCES, and a container engine's for a call that it does not know ENOSYS.
 PROFILE = ("EPERM", "EACCES")
+FORKS = ("clone", "clone3", "fork", "vfork")
 FILE = (*PROFILE, "ENOENT", "EIO", "ENOMEM", "ESTALE")
 OPEN = (*FILE, "EMFILE", "ENFILE", "EINTR")
 ERRORS = {
-    "access": FILE,
-    "chdir": FILE,
-    "clone": (*PROFILE, "EAGAIN", "ENOMEM", "ENOSYS"),
+    **dict.fromkeys(("access", "faccessat", "faccessat2", "chdir"), FILE),
+    **dict.fromkeys(("lstat", "newfstatat", "stat", "statx"), FILE),
+    **dict.fromkeys(("readlink", "readlinkat"), FILE),
+    **dict.fromkeys(("open", "openat"), OPEN),
+    **dict.fromkeys(("read", "pread64"), ("EIO", "EINTR", "ENOMEM", "ESTALE")),
+    **dict.fromkeys(("mmap", "madvise", "mprotect", "mremap", "munmap"), ("ENOMEM",)),
+    **dict.fromkeys(FORKS, (*PROFILE, "EAGAIN", "ENOMEM", "ENOSYS")),
+    **dict.fromkeys(("rt_sigtimedwait", "wait4", "waitid"), ("EINTR",)),
+    **dict.fromkeys(("getpgid", "setpgid", "setsid"), PROFILE),
+    **dict.fromkeys(("rseq", "set_robust_list"), ("ENOSYS",)),
     "close": ("EIO", "EINTR", "ENOSPC"),
     "close_range": (*PROFILE, "ENOSYS"),
-    "dup": (*PROFILE, "EMFILE"),
-    "execve": (
-        *OPEN,
-        *("E2BIG", "EAGAIN", "EISDIR", "ELIBBAD", "ELOOP", "ENAMETOOLONG", "ENODEV"),
-        *("ENOEXEC", "ENOTDIR", "ETIMEDOUT", "ETXTBSY"),
-    ),
-    "fcntl": (*PROFILE, "EMFILE"),
+    **dict.fromkeys(("dup", "fcntl"), (*PROFILE, "EMFILE")),
+    "execve": (*OPEN, "E2BIG", "EAGAIN", "EISDIR", "ELIBBAD", "ELOOP", "ENAMETOOLONG",
+               "ENODEV", "ENOEXEC", "ENOTDIR", "ETIMEDOUT", "ETXTBSY"),
     "fstat": (*PROFILE, "EIO", "ENOMEM", "ESTALE"),
     "getdents64": (*PROFILE, "ENOENT", "EIO", "ENOMEM"),
-    "getpgid": PROFILE,  # SELinux and Smack have a hook in it
     "getrandom": ("EAGAIN", "ENOSYS"),
     "ioctl": (*PROFILE, "ENOTTY", "EIO"),
     "kill": (*PROFILE, "ESRCH"),
     "lseek": ("ESPIPE", "EIO"),
-    "mmap": ("ENOMEM",),
-    "mprotect": ("ENOMEM",),
-    "mremap": ("ENOMEM",),
-    "munmap": ("ENOMEM",),
-    "newfstatat": FILE,
-    "openat": OPEN,
-    "read": ("EIO", "EINTR", "ENOMEM", "ESTALE"),
-    "readlink": FILE,
-    "rseq": ("ENOSYS",),
-    "rt_sigtimedwait": ("EINTR",),
-    "set_robust_list": ("ENOSYS",),
-    "setpgid": PROFILE,
-    "setsid": PROFILE,
-    "wait4": ("EINTR",),
-    "waitid": ("EINTR",),
     "write": (*PROFILE, "EPIPE", "EIO", "EAGAIN", "EINTR", "ENOSPC", "EFBIG"),
-}
-for old, new in (
-    ("access", "faccessat"),
-    ("access", "faccessat2"),
-    ("clone", "clone3"),
-    ("clone", "fork"),
-    ("clone", "vfork"),
-    ("mmap", "madvise"),
-    ("newfstatat", "lstat"),
-    ("newfstatat", "stat"),
-    ("newfstatat", "statx"),
-    ("openat", "open"),
-    ("read", "pread64"),
-    ("readlink", "readlinkat"),
-):
-    ERRORS[new] = ERRORS[old]
+}  # fmt: skip
 
-# What is left out, since no kernel that works answers anything but success to it.
+# What is left out, since no kernel that works answers anything but success to it: calls
+# that cannot fail, or for arguments alone that Python does not give; that do not return;
+# futex(2), which only a second thread could meet; brk(2), which answers no error but the
+# old address (there is a test with too little memory); rt_sigaction and rt_sigprocmask,
+# since what refuses them lets no program start; restart_syscall is strace's own. (Where
+# getpid(2) failed, kill() would go to everybody.)
 LEFT_OUT = {
-    "brk": "answers no error but the old address: see the test with too little memory",
-    "clock_gettime": "only EINVAL and EFAULT, for arguments that Python does not give",
-    "exit_group": "does not return",
-    "futex": "only what a second thread could meet",
-    "getegid": "cannot fail",
-    "geteuid": "cannot fail",
-    "getgid": "cannot fail",
-    "getitimer": "only EINVAL and EFAULT",
-    "getpgrp": "cannot fail",
-    "getpid": "cannot fail (where it did, kill() would go to everybody)",
-    "getppid": "cannot fail",
-    "gettid": "cannot fail",
-    "getuid": "cannot fail",
-    "prlimit64": "only EINVAL and EFAULT for one's own limits",
-    "restart_syscall": "strace's own, where it attaches",
-    "rt_sigaction": "only EINVAL and EFAULT; what refuses it lets no program start",
-    "rt_sigpending": "only EINVAL and EFAULT",
-    "rt_sigprocmask": "only EINVAL and EFAULT; what refuses it lets no program start",
-    "rt_sigreturn": "does not return",
-    "sched_yield": "cannot fail",
-    "setitimer": "only EINVAL and EFAULT",
-    "times": "only EFAULT",
-}
+    "brk", "clock_gettime", "exit_group", "futex", "getegid", "geteuid", "getgid",
+    "getitimer", "getpgrp", "getpid", "getppid", "gettid", "getuid", "prlimit64",
+    "restart_syscall", "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn",
+    "sched_yield", "setitimer", "times",
+}  # fmt: skip
 # Only these have to do with options, with being PID 1, or with a terminal: each mode tries
 # them, and all others are tried in the default mode alone.
-DIFFER = (
-    *("getpgid", "ioctl", "kill", "rt_sigtimedwait", "setpgid", "setsid"),
-    *("wait4", "waitid", "write"),
-)
+DIFFER = {"getpgid", "ioctl", "kill", "rt_sigtimedwait", "setpgid", "setsid", "wait4",
+          "waitid", "write"}  # fmt: skip
 # A fault of these may cost the one signal that is at hand.
 MAY_LOSE = ("kill", "mmap", "mremap")
 
 # --- The modes --------------------------------------------------------------------------
 
 PATIENT = [*PYTHON, str(PROGRAMS / "patient.py")]
-REFUSE = [*PYTHON, str(PROGRAMS / "refuse.py")]
 NO_MEMORY = [*PYTHON, str(PROGRAMS / "nomemory.py")]
 GATE = 'echo gate >/proc/self/fd/$2; read go </proc/self/fd/$1; shift 2; exec "$@"'
 # With -m, dash gives each job a process group and the terminal, as a shell does at its
@@ -182,7 +138,9 @@ MODES = {
 # One fault: which process ("pyinit" or "child"), the call, the how manieth of this process
 # since the gate, and the error.
 Fault = collections.namedtuple("Fault", "process call number error")
-Case = collections.namedtuple("Case", "mode fault")
+FOR_GOOD = "1+"  # a number for strace: this one, and all that follow
+# One run: with a fault, or with memory as Run takes it.
+Case = collections.namedtuple("Case", "mode fault memory", defaults=[None])
 
 
 class Broken(Exception):
@@ -192,20 +150,17 @@ class Broken(Exception):
 class Run:
     """One run of pyinit in a mode, with at most one fault, through the whole scenario."""
 
-    def __init__(
-        self, mode, fault=None, refused=(), memory=None, limit=None, trace=False
-    ):
+    def __init__(self, mode, fault=None, memory=None, limit=None, trace=False):
         """Take at most one of what is to happen.
 
         fault: what strace is to inject
-        refused: (names of calls, rules for refuse.py), the calls that seccomp refuses
         memory: (N, who), where nomemory.py is to raise MemoryError
         limit: which of pyinit's resource limits is 0 once the command runs
         trace: for discover(), to trace all
         """
-        self.mode, self.fault, self.memory, self.trace = mode, fault, memory, trace
-        self.refused, self.rules = refused or ((), ())
-        self.limit = limit
+        self.mode, self.fault, self.trace = mode, fault, trace
+        self.memory, self.limit = memory, limit
+        self.no_kill = bool(fault) and fault.call == "kill" and fault.number == FOR_GOOD
         # Out of memory, it may have forgotten what it was about to do.
         self.may_lose = bool(memory) or (fault and fault.call in MAY_LOSE)
         self.text, self.notes = b"", []
@@ -229,17 +184,13 @@ class Run:
         return code if code is None or code >= 0 else 128 - code
 
     def said(self, line):
-        """Return how often the command has said this line."""
+        """Return how often the command has said it."""
         with contextlib.suppress(BlockingIOError):
             self.text += os.read(self.events, 65536)
-        self.drain()
-        return self.text.decode().split("\n").count(str(line))
-
-    def drain(self):
-        """Read what is on the terminal, which may not fill up."""
-        if self.tty:
+        if self.tty:  # which may not fill up
             with contextlib.suppress(OSError):
                 os.read(self.master, 65536)
+        return self.text.decode().split("\n").count(str(line))
 
     def tell(self, word):
         os.write(self.control, word.encode() + b"\n")
@@ -254,9 +205,6 @@ class Run:
         if self.fault.process == "child":  # and each line begins with its process
             lines = [x for x in lines if not x.startswith(f"{self.init} ")]
         return lines
-
-    def stderr(self):
-        return self.err.read_text(errors="replace")
 
     # --- The scenario -----------------------------------------------------------------
 
@@ -275,18 +223,12 @@ class Run:
                 raise Broken(self.report(error)) from None
 
     def report(self, error):
-        fault = self.fault or self.rules or self.memory or self.limit or "no fault"
-        log = self.traced().splitlines()[-30:]
-        return "\n".join(
-            [
-                f"{error}",
-                f"mode: {self.mode.name}, {fault}",
-                f"status: {self.status()}, the command said: {self.text.split()}",
-                f"stderr: {self.stderr()}",
-                f"injected: {self.injected()}",
-                *log,
-            ]
-        )
+        fault = self.fault or self.memory or self.limit
+        return (
+            f"{error}\nmode: {self.mode.name}, {fault}\n"
+            f"status: {self.status()}, the command said: {self.text.split()}\n"
+            f"stderr: {self.err.read_text(errors='replace')}\ninjected: {self.injected()}\n"
+        ) + "\n".join(self.traced().splitlines()[-30:])
 
     def start(self, stack):
         """Start pyinit behind its gate, attach strace, and open the gate."""
@@ -305,8 +247,6 @@ class Run:
         init = [name, *PYINIT[1:]]
         if self.memory:
             init = [*NO_MEMORY, *map(str, self.memory), str(self.log), PYINIT[-1]]
-        if self.rules:
-            words += [*REFUSE, *self.rules, "--"]
         words += [*init, *self.mode.options, "--", *self.mode.command]
         if self.mode.command == tuple(PATIENT):
             words += [str(read), str(write)]
@@ -344,7 +284,7 @@ class Run:
             words += ["-e", "inject={1}:error={3}:when={2}".format(*self.fault)]
             if self.fault.process == "pyinit":
                 words.remove("-f")
-        words += ["-n", "-o", str(self.log), "-p", str(self.init)]
+        words += ["-o", str(self.log), "-p", str(self.init)]
         self.strace = subprocess.Popen(words, stderr=subprocess.PIPE)
         stack.callback(self.detach)
         line = self.strace.stderr.readline()
@@ -374,14 +314,14 @@ class Run:
         self.signal(signal.SIGUSR1)
         self.do("orphan")
         if self.tty:
-            self.event(lambda: self.type("\3"), signal.SIGINT, ours=False)
+            self.event(lambda: self.type("\3"), signal.SIGINT)
             self.suspend()
         self.stop()
         self.do("orphan")
         self.signal(signal.SIGUSR2)
         self.signal(signal.SIGHUP)
         if self.mode.layout in ("PID 1", "leader"):
-            self.wait(lambda: not self.zombies(), "no zombie")
+            self.wait(lambda: "Z" not in map(state, children(self.init)), "no zombie")
         if "--grace" in self.mode.options:
             self.do("leave")
         self.tell("exit")
@@ -390,9 +330,6 @@ class Run:
     def traced(self):
         return self.log.read_text(errors="replace")
 
-    def zombies(self):
-        return [pid for pid in children(self.init) if state(pid) == "Z"]
-
     def do(self, word):
         """Let the command do something, and wait until it has."""
         before = self.said(word)
@@ -400,26 +337,23 @@ class Run:
         self.wait(lambda: self.said(word) > before, word)
 
     def type(self, text):
-        """Type at the terminal."""
         os.write(self.master, text.encode())
 
-    def signal(self, number):
-        self.event(lambda: os.kill(self.init, number), number)
+    def hit(self, faults):
+        """Tell whether since so many faults one has come that may cost a signal."""
+        return self.may_lose and len(self.injected()) > faults
 
-    def event(self, cause, number, ours=True):
-        """Do what lets the command say number; only the fault itself may prevent it.
+    def signal(self, number, says=0):
+        """Send a signal; the command is to say its number, or another."""
+        self.event(lambda: os.kill(self.init, number), says or number)
 
-        ours: it is pyinit that has to send something, not the terminal.
-        """
+    def event(self, cause, number):
+        """Do what lets the command say number; only the fault itself may prevent it."""
         number = int(number)
         before, faults = self.said(number), len(self.injected())
         cause()
-
-        def lost():
-            mine = len(self.injected()) > faults and self.may_lose
-            return mine or (ours and "kill" in self.refused)
-
-        self.wait(lambda: self.said(number) > before or lost(), f"signal {number}")
+        what = f"signal {number}"
+        self.wait(lambda: self.said(number) > before or self.hit(faults), what)
         if self.said(number) == before:
             self.notes.append("one signal not passed on")
             if number == signal.SIGCONT:
@@ -427,33 +361,31 @@ class Run:
 
     def suspend(self):
         """Type Ctrl-Z, which stops the command; somebody resumes it."""
-        if "kill" in self.refused:  # pyinit cannot
+        if self.no_kill:  # pyinit cannot
             self.type("\x1a")
             self.wait(lambda: state(self.command) == "T", "the stop by Ctrl-Z")
-            self.event(self.resume, signal.SIGCONT, ours=False)
+            self.event(self.resume, signal.SIGCONT)
         else:
             self.event(lambda: self.type("\x1a"), signal.SIGCONT)
 
     def resume(self):
         """Continue from outside what a lost signal has left stopped."""
-        if "kill" in self.refused:
+        if self.no_kill:
             os.kill(self.command, signal.SIGCONT)
         else:
-            self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+            self.signal(signal.SIGCONT)
 
     def stop(self):
         """Send SIGTSTP, which is to stop the command and pyinit, then SIGCONT."""
         if self.mode.layout == "job":  # whose shell resumes it at once
-            self.event(lambda: os.kill(self.init, signal.SIGTSTP), signal.SIGCONT)
+            self.signal(signal.SIGTSTP, says=signal.SIGCONT)
             return
         faults, stops = len(self.injected()), self.stops()
         os.kill(self.init, signal.SIGTSTP)
-        # With -c it is in our group, where nobody could resume it.
-        spared = "-c" in self.mode.options
 
         def stopped():
-            mine = len(self.injected()) > faults and self.may_lose
-            if spared or mine or "kill" in self.refused:
+            # With -c it is in our group, where nobody could resume it.
+            if "-c" in self.mode.options or self.hit(faults):
                 return True
             if self.trace:  # the command is traced too, and its state is not T but t
                 # Both have to be, before SIGCONT comes; PID 1 does not stop itself.
@@ -462,17 +394,14 @@ class Run:
 
         def through():
             """Tell whether pyinit is done with it, so that no SIGCONT comes too close."""
-            text = Path(f"/proc/{self.init}/status").read_text()
-            if int(field(text, "ShdPnd"), 16) >> (signal.SIGTSTP - 1) & 1:
-                return False
             # strace lets a PID 1 be stopped, that nothing else could stop, with a state of t.
-            return state(self.init) in ("T", "S") or self.stops() > stops
+            rests = state(self.init) in ("T", "S") or self.stops() > stops
+            return rests and not has_come(self.init, signal.SIGTSTP)
 
         self.wait(lambda: stopped() and through(), "the stop")
-        self.event(lambda: os.kill(self.init, signal.SIGCONT), signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def stops(self):
-        """Return how many stops strace has seen."""
         return self.traced().count("--- stopped by ")
 
     # --- What came of it --------------------------------------------------------------
@@ -481,7 +410,7 @@ class Run:
         """Return in a few words how it went, or raise Broken."""
         self.detach()
         self.calls = self.traced()  # for discover(): the file does not stay
-        status, lines = self.status(), self.stderr().splitlines()
+        status, lines = self.status(), self.err.read_text(errors="replace").splitlines()
         strangers = [line for line in lines if not line.startswith("[pyinit] ")]
         if strangers:
             raise Broken("lines that are not pyinit's")
@@ -506,68 +435,50 @@ class Run:
 
 
 def parse(log):
-    """Read a log of strace -f -n.
-
-    Return {pid: [[call, its arguments and result]]}, in the order of their first calls, and
-    {call: the kernel's number of it}.
-    """
-    found, numbers = collections.defaultdict(list), {}
+    """Read a log of strace -f: {pid: [[call, its arguments and result]]}, by first calls."""
+    found = collections.defaultdict(list)
     for line in log.splitlines():
-        begun = re.match(r"(\d+) +\[ *(\d+)\] (\w+)\((.*)", line)
-        ended = re.match(r"(\d+) +\[ *\d+\] <\.\.\. \w+ resumed>(.*)", line)
+        begun = re.match(r"(\d+) +(\w+)\((.*)", line)
+        ended = re.match(r"(\d+) +<\.\.\. \w+ resumed>(.*)", line)
         if begun:
-            pid, number, call, rest = begun.groups()
-            numbers[call] = int(number)
-            found[int(pid)].append([call, rest])
+            found[begun[1]].append([begun[2], begun[3]])
         elif ended:
-            found[int(ended.group(1))][-1][1] += ended.group(2)
-    return found, numbers
-
-
-def first(sequence, wanted, otherwise=None):
-    """Return the place of the first [call, rest] for which wanted(call, rest) is true."""
-    return next((n for n, one in enumerate(sequence) if wanted(*one)), otherwise)
+            found[ended[1]][-1][1] += ended[2]
+    return found
 
 
 @functools.lru_cache(None)
 def discover(mode):
-    """Trace a run; return its [(process, call, number, rest)] and {call: the kernel's}.
+    """Trace a run; return its [(process, call, number, rest)].
 
     rest is the call's arguments and its result, as strace prints them.
     """
     run = Run(mode, trace=True)
     run.go()
-    processes, numbers = parse(run.calls)
-    ours, child, *_ = processes.values()
-    fork = first(ours, lambda call, rest: call in FORKS)
-    # musl's own blocking of signals is undone each time, and pyinit's is not.
-    masks = [n for n, (call, _) in enumerate(ours[:fork]) if call == "rt_sigprocmask"]
-    undone = [n for n in masks if ours[n][1].startswith("SIG_SETMASK")]
-    start = min(n for n in masks if n > max(undone, default=0))
+    ours, child, *_ = parse(run.calls).values()
+    start = [call for call, _ in ours].index("rt_sigprocmask")
     found, counts = [], collections.Counter()
     for n, (call, rest) in enumerate(ours):
         counts[call] += 1
         if n >= start:
             found.append(("pyinit", call, counts[call], rest))
     mine = [one[1:3] for one in found]
-    end = first(child, lambda call, rest: call == "execve" and rest.endswith("= 0"))
     counts.clear()
-    for call, rest in child if end is None else child[: end + 1]:
+    for call, rest in child:
         counts[call] += 1
         # strace counts in each process, so that pyinit's own would fail in the same run,
         # and that may only happen while its interpreter starts.
         if (call, counts[call]) not in mine:
             found.append(("child", call, counts[call], rest))
-    return found, numbers
-
-
-FORKS = ("clone", "clone3", "fork", "vfork")
+        if call == "execve" and rest.endswith("= 0"):
+            break  # from here on it is the command
+    return found
 
 
 def cases(mode):
     """Return the cases of a mode, and the calls that neither table knows."""
     found, unknown = [], set()
-    for process, call, number, rest in discover(mode)[0]:
+    for process, call, number, rest in discover(mode):
         if mode.name == "not found":  # it is here for the line that the child writes
             wanted = (process, call) == ("child", "write")
         else:
@@ -581,69 +492,55 @@ def cases(mode):
     return found, unknown
 
 
-def attempt(case, **happens):
+def attempt(case):
     """Run a case; return (case, what happened, what was wrong)."""
     try:
-        return case, Run(case.mode, case.fault, **happens).go(), ""
+        return case, Run(*case).go(), ""
     except Broken as error:
         return case, "broken", str(error)
 
 
-def attempt_without_memory(mode, n, who):
-    return attempt(Case(mode, None), memory=(n, who))
-
-
-def each(function, jobs):
-    """Call function(*job) for each job, some at once; return what it returns, in order."""
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(lambda job: function(*job), jobs))
-
-
 def attempt_all(chosen):
-    return each(attempt, [[case] for case in chosen])
+    """Run cases, some at once; return what attempt() returns, in order."""
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(attempt, chosen))
 
 
-def table(outcomes):
-    """Return the lines of a Markdown table: calls, errors, modes, what happened."""
-    rows = collections.defaultdict(lambda: (set(), collections.Counter()))
+def say(outcomes):
+    """Print, for each call, what happened, and how often."""
+    happened = collections.defaultdict(collections.Counter)
     for case, outcome, _ in outcomes:
-        fault = case.fault
-        modes, happened = rows[fault.process, fault.call, fault.error]
-        modes.add(case.mode.name)
-        happened[outcome] += 1
-    # Errors that had the same effect share a line.
-    lines = collections.defaultdict(list)
-    for (process, call, error), (modes, happened) in sorted(rows.items()):
-        what = ", ".join(f"{each}: {happened[each]}" for each in sorted(happened))
-        lines[process, call, len(modes), what].append(error)
-    yield "| process | call | errors | modes | what happened, how often with each error |"
-    yield "|---|---|---|---|---|"
-    for (process, call, modes, what), errors in lines.items():
-        yield f"| {process} | {call} | {' '.join(errors)} | {modes} | {what} |"
+        happened[case.fault.process, case.fault.call][outcome] += 1
+    for (process, call), counts in sorted(happened.items()):
+        what = ", ".join(f"{each}: {counts[each]}" for each in sorted(counts))
+        print(f"  {process}, {call}: {what}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mode", action="append", choices=MODES)
-    parser.add_argument("--call", action="append")
-    words = parser.parse_args()
-    found, unknown = [], set()
-    for some, strange in each(cases, [[MODES[name]] for name in words.mode or MODES]):
-        found += [x for x in some if not words.call or x.fault.call in words.call]
-        unknown |= strange
-    started = time.monotonic()
-    outcomes = attempt_all(found)
-    for line in table(outcomes):
-        print(line)
-    broken = [wrong for _, _, wrong in outcomes if wrong]
-    print(f"\n{len(found)} faults in {time.monotonic() - started:.0f} s,")
-    print(f"{len(broken)} of them broke the rule.")
-    print(*broken, sep="\n\n", file=sys.stderr)
-    if unknown:
-        print(f"Not in the table of errors: {', '.join(unknown)}", file=sys.stderr)
-    sys.exit(bool(broken or unknown))
+    names = "this alone, one of: " + "; ".join(MODES)
+    parser.add_argument("--mode", choices=MODES, metavar="NAME", help=names)
+    parser.add_argument("--call", metavar="NAME", help="this system call alone")
+    options = parser.parse_args()
+    started, tried, broken = time.monotonic(), 0, 0
+    for mode in [MODES[options.mode]] if options.mode else MODES.values():
+        found, unknown = cases(mode)
+        if unknown:
+            sys.exit(f"not in the table of errors: {', '.join(unknown)}")
+        if options.call:
+            found = [case for case in found if case.fault.call == options.call]
+        print(f"{mode.name}: {len(found)} faults", flush=True)
+        outcomes = attempt_all(found)
+        say(outcomes)
+        wrong = [text for _, _, text in outcomes if text]
+        print(*wrong, sep="\n\n", file=sys.stderr, flush=True)
+        tried, broken = tried + len(found), broken + len(wrong)
+    print(
+        f"{tried} faults in {time.monotonic() - started:.0f} s, {broken} broke the rule"
+    )
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,13 @@
 
 Each mutant is one small change to the syntax tree: a statement less, a condition the
 other way round, another constant, operator or signal. It is tested in a copy of its own,
-in a PID namespace and under a time limit, always: a wrong pid can mean kill(-1, …). The
-mutants that no test fails for, the survivors, are printed with their diff: either what
-they change is no behaviour, or a test is missing.
+in a PID namespace and under a time limit, always: a wrong pid can mean kill(-1, …). Those
+that no test fails for, the survivors, are shown as they are found: either what they
+change is no behaviour, or a test is missing, or it is not in the list of --tests.
+
+First the tests run twice unbroken, to learn what each takes, and which lines of pyinit.py
+it runs. Those that run the broken line come first, the quickest of each function before
+its others; the rest follows. What a mutant fails, it has to fail twice.
 """
 
 import argparse
@@ -14,7 +18,6 @@ import collections
 import concurrent.futures
 import copy
 import difflib
-import functools
 import json
 import os
 import random
@@ -22,21 +25,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-# It ends with us, however we end.
-NAMESPACE = ["setpriv", "--pdeathsig", "KILL", "unshare"]
-NAMESPACE += ["--pid", "--fork", "--mount-proc", "--kill-child"]
-# Not those about the source's shape, containers, README and bench, and not single ones
-# that take long for what the others see as well.
-SLOW = 6  # seconds
-TESTS = ["groups", "exit_status", "signals", "command_line", "what_the_command_sees",
-         "which_program", "locales",
-         "reaping", "grace", "nobody_to_resume_us", "a_job_of_a_shell", "stops", "ctrl_c",
-         "in_dumb_inits_place", "interpreters", "first_line_of_a_script",
-         "faults"]  # fmt: skip
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
+from support import PYINIT_FILE, ROOT, executable, namespace_command, run
+
+# All but those about the source, its checksum, containers and tools, and some that take
+# long for what others see as well.
+LEFT_OUT = {"source", "page", "docker", "each_engine", "compiled_base", "architectures",
+            "tools", "oracle", "random_sequences", "workloads"}  # fmt: skip
+EVERY = {path.stem[5:] for path in Path(ROOT, "tests").rglob("test_*.py")}
+TESTS = [*sorted(EVERY - LEFT_OUT), "page::test_the_help_is_the_help"]
+LIMIT = 600  # seconds
 
 
 # --- The mutants ------------------------------------------------------------------
@@ -52,12 +54,14 @@ NAMES = {"SIG_BLOCK": "SIG_UNBLOCK", "SIG_UNBLOCK": "SIG_BLOCK", "SIG_DFL": "SIG
 SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGSTOP", "SIGTSTP",
            "SIGTTIN", "SIGTTOU", "SIGCONT", "SIGCHLD", "SIGWINCH", "SIGPIPE", "SIGXFSZ",
            "SIGALRM", "SIGRTMIN", "SIGRTMAX"]  # fmt: skip
+NAMES.update(zip(SIGNALS, [SIGNALS[-1], *SIGNALS]))
 SIMPLE = (ast.Assign, ast.AugAssign, ast.Delete, ast.Raise, ast.For, ast.While, ast.If,
           ast.Break, ast.Continue, ast.With)  # fmt: skip
 
+Mutant = collections.namedtuple("Mutant", "line last function source diff")
+
 
 def changed(node, **fields):
-    """Return a copy of a node of which some fields are others."""
     node = copy.copy(node)
     for name, value in fields.items():
         setattr(node, name, value)
@@ -71,7 +75,6 @@ def without(items):
 
 
 def constants(value):
-    """Yield other values of the same kind."""
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, (int, float)):
@@ -84,38 +87,33 @@ def constants(value):
 
 
 def replacements(node):
-    """Yield what a node can be replaced with, other nodes or words of source."""
-    if isinstance(node, SIMPLE) or (
-        isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
-    ):
-        yield "pass"
+    """Yield what a node can be replaced with."""
+    if isinstance(node, (*SIMPLE, ast.Expr)):
+        yield ast.Pass()
     if isinstance(node, ast.Return) and node.value:
-        yield "return None"
-    if isinstance(node, ast.Break):
-        yield "continue"
-    if isinstance(node, ast.Continue):
-        yield "break"
+        yield ast.Return(ast.Constant(None))
+    if isinstance(node, (ast.Break, ast.Continue)):
+        yield ast.Continue() if isinstance(node, ast.Break) else ast.Break()
     if isinstance(node, ast.UnaryOp):
         yield node.operand
     if isinstance(node, ast.BoolOp):
         yield changed(node, op=SWAPS[type(node.op)]())
         for values in without(node.values):
             yield values[0] if len(values) == 1 else changed(node, values=values)
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+    if isinstance(node, ast.Compare):
         yield changed(node, ops=[SWAPS[type(node.ops[0])](), *node.ops[1:]])
-    if isinstance(node, ast.BinOp):
-        if type(node.op) in SWAPS:
-            yield changed(node, op=SWAPS[type(node.op)]())
-        elif isinstance(node.op, (ast.BitOr, ast.BitAnd)):
-            yield from (node.left, node.right)
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
+        yield changed(node, op=SWAPS[type(node.op)]())
+    elif isinstance(node, ast.BinOp):
+        yield from (node.left, node.right)
     if isinstance(node, ast.IfExp):
         yield from (node.body, node.orelse)
     if isinstance(node, ast.Constant):
         yield from map(ast.Constant, constants(node.value))
     if isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield changed(node, attr=NAMES[node.attr])
-    if isinstance(node, ast.Attribute) and node.attr in SIGNALS:
-        yield changed(node, attr=SIGNALS[SIGNALS.index(node.attr) - 1])
+    if isinstance(node, ast.Name) and node.id in NAMES:
+        yield ast.Name(NAMES[node.id])
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
         for elements in without(node.elts):
             yield changed(node, elts=elements)
@@ -129,286 +127,268 @@ def replacements(node):
             yield changed(node, args=node.args[:-1])
 
 
-def conditions(node):
-    """Yield the expressions in a node that are asked whether they hold."""
-    if isinstance(node, (ast.If, ast.While, ast.IfExp)):
-        yield node.test
-    elif isinstance(node, ast.comprehension):
-        yield from node.ifs
-    elif isinstance(node, ast.BoolOp):
-        yield from node.values
-
-
-def walk(node, function=""):
-    """Yield all the nodes in a tree but annotations and docstrings, and where they are."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        function = f"{function}.{node.name}".lstrip(".")
-    yield node, function
+def walk(node):
+    """Yield all the nodes in a tree but annotations and docstrings."""
+    yield node
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list"):
+        if name in ("annotation", "returns"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            is_text = isinstance(child, ast.Expr) and isinstance(
-                child.value, ast.Constant
-            )
-            if isinstance(child, ast.AST) and not is_text:
-                yield from walk(child, function)
+            is_text = isinstance(getattr(child, "value", None), ast.Constant)
+            if isinstance(child, ast.Expr) and is_text:
+                continue
+            if isinstance(child, ast.AST):
+                yield from walk(child)
+
+
+def changes(top):
+    """Yield each node in a statement with what it can be replaced with."""
+    for node in walk(top):
+        for new in replacements(node):
+            yield node, new
+        tests = list(getattr(node, "ifs", []))  # what is asked whether it holds
+        if isinstance(node, (ast.If, ast.While, ast.IfExp)):
+            tests.append(node.test)
+        if isinstance(node, ast.BoolOp):
+            tests += node.values
+        for test in tests:
+            yield test, ast.Constant(False)
+            if not isinstance(test, (ast.Compare, ast.UnaryOp)):  # done already
+                yield test, ast.UnaryOp(ast.Not(), test)
+        if isinstance(node, ast.ExceptHandler) and node.type:
+            yield node.type, ast.Name("ZeroDivisionError")
+
+
+class Swap(ast.NodeTransformer):
+    """Put a node of a tree in the place of another."""
+
+    def __init__(self, old, new):
+        self.old, self.new = old, new
+
+    def visit(self, node):
+        return self.new if node is self.old else self.generic_visit(node)
 
 
 def mutants(source):
-    """Return the mutants of a source as (line, function, source), each once."""
-    found = {}
-    tops = []  # methods one by one: the smaller, the faster
+    """Return the mutants of a source, each once."""
+    found, lines = {}, source.splitlines(keepends=True)
+    tops = []  # and methods one by one: the smaller, the faster
     for top in ast.parse(source).body[1:]:  # the first is its docstring
-        is_class = isinstance(top, ast.ClassDef)
-        inside = top.body[1:] if is_class else [top]  # without its docstring
-        tops += [(each, top.name if is_class else "") for each in inside]
-    for top, within in tops:
-        for node, function in walk(top, within):
-            changes = [(node, new) for new in replacements(node)]
-            for test in conditions(node):
-                changes.append((test, ast.Constant(False)))
-                if not isinstance(test, (ast.Compare, ast.UnaryOp)):  # done already
-                    changes.append((test, ast.UnaryOp(ast.Not(), test)))
-            if isinstance(node, ast.ExceptHandler) and node.type:
-                changes.append((node.type, ast.Name("ZeroDivisionError")))
-            for old, new in changes:
-                mutant = replaced(source, top, old, new)
-                if mutant:
-                    found.setdefault(mutant, (old.lineno, function, mutant))
-    return sorted(found.values(), key=lambda mutant: mutant[0])
-
-
-@functools.lru_cache(100)
-def shape(text):
-    """Return what Python sees of a text; SyntaxError."""
-    return ast.dump(ast.parse(text))
-
-
-def replaced(source, top, old, new):
-    """Return a source with a node in its statement top replaced.
-
-    "" where that changes nothing, or is no Python: "pass" for an elif, say.
-    """
-    lines = source.encode().splitlines(keepends=True)
-
-    def cut(line, column, end_line, end_column):
-        part = lines[line - 1 : end_line]
-        part[-1] = part[-1][:end_column]
-        return b"".join(part)[column:].decode()
-
-    start = (top.lineno, top.col_offset)
-    before = cut(*start, old.lineno, old.col_offset)
-    after = cut(old.end_lineno, old.end_col_offset, top.end_lineno, top.end_col_offset)
-    middle = new if isinstance(new, str) else f"({ast.unparse(new)})"
-    try:
-        if shape(before + middle + after) == shape(
-            cut(*start, top.end_lineno, top.end_col_offset)
-        ):
-            return ""
-    except SyntaxError:
-        return ""
-    whole = cut(1, 0, top.lineno, top.col_offset), before, middle, after
-    return "".join(whole) + cut(top.end_lineno, top.end_col_offset, len(lines), None)
+        inside = top.body[1:] if isinstance(top, ast.ClassDef) else [top]
+        tops += [(each, getattr(each, "name", "the module")) for each in inside]
+    for top, function in tops:
+        unbroken = ast.unparse(top)
+        before, after = lines[: top.lineno - 1], lines[top.end_lineno :]
+        for old, new in changes(top):
+            parent = ast.Module([top], [])  # top itself can be what is replaced
+            broken = ast.unparse(Swap(old, new).visit(parent)).strip()
+            Swap(new, old).visit(parent)
+            if broken == unbroken:
+                continue
+            text = textwrap.indent(broken, " " * top.col_offset) + "\n"
+            mutant = "".join([*before, text, *after])
+            diff = difflib.unified_diff(
+                unbroken.splitlines(), broken.splitlines(), n=1, lineterm=""
+            )
+            diff = "\n".join([*diff][3:])
+            last = old.end_lineno
+            found.setdefault(mutant, Mutant(old.lineno, last, function, mutant, diff))
+    return list(found.values())
 
 
 # --- The judge --------------------------------------------------------------------
 
+# What writes down each line of pyinit.py that runs, in any process: `exec` of it follows
+# the docstring, on the same line. A write that fails, fails.
+RECORDER = """
+import os as _os, sys as _sys
+def _trace(frame, event, argument, seen=set(), ours=globals()):
+    if frame.f_globals is not ours:
+        return None
+    if frame.f_lineno not in seen:
+        seen.add(frame.f_lineno)
+        try:
+            file = _os.open({path!r}, _os.O_WRONLY | _os.O_APPEND)
+            _os.write(file, b"%d " % frame.f_lineno)
+            _os.close(file)
+        except OSError:
+            pass
+    return _trace
+_sys.settrace(_trace)
+"""
 
-class Order:
-    """A plugin of pytest's: write down how long each test takes, or sort by that.
 
-    Of each test function the fastest of its parameters comes first, and of these the
-    fastest: most mutants then die within a second or two. What takes longer than SLOW,
-    or does not pass, is left out.
-    """
+class Judge:
+    """A plugin of pytest's: tests in the order given; in `tests` what became of each."""
 
-    def __init__(self, path):
-        self.path = path
-        self.known = json.loads(path.read_text()) if path.exists() else {}
-        self.seconds = collections.Counter()
+    def __init__(self, place, order):
+        self.order = {name: number for number, name in enumerate(order)}
+        self.lines = place / "lines"
+        self.tests = {}  # name: [seconds, outcome, the lines that it runs]
 
     def pytest_collection_modifyitems(self, items):
-        if not self.known:
-            return
-        rank, met = {}, set()
-        items[:] = [item for item in items if item.nodeid in self.known]
-        items.sort(key=lambda item: self.known[item.nodeid])
-        for item in items:
-            function = item.nodeid.partition("[")[0]
-            rank[item] = function in met, self.known[item.nodeid]
-            met.add(function)
-        items.sort(key=rank.get)
+        if self.order:
+            items[:] = [item for item in items if item.nodeid in self.order]
+            items.sort(key=lambda item: self.order[item.nodeid])
 
     def pytest_runtest_protocol(self, item, nextitem):
-        # A test has to fail twice: once, it may have been the machine.
         from _pytest.runner import runtestprotocol
 
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        if any(report.failed for report in reports):
+        self.lines.write_text("")
+        self.lines.chmod(0o666)
+        for _ in range(2):  # once, it may have been the machine
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            if not any(report.failed for report in reports):
+                break
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
+        bad = [report.outcome for report in reports if not report.passed]
+        seconds = sum(report.duration for report in reports)
+        lines = sorted({int(line) for line in self.lines.read_text().split()})
+        self.tests[item.nodeid] = seconds, *(bad or ["passed"])[:1], lines
         return True
 
-    def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] += report.duration if report.passed else SLOW
 
-    def pytest_sessionfinish(self):
-        if not self.known:
-            known = {name: s for name, s in self.seconds.items() if s < SLOW}
-            self.path.write_text(json.dumps(known))
-
-
-def run_tests(words):
-    """Run pytest on the files named, in this process; a part of what judge() starts."""
+def run_tests(*files):
+    """Run pytest on files, in this process: a part of what judge() starts."""
     import pytest
 
-    order = Order(Path(words[0]))
-    stop = ["-x"] if order.known else []
-    words = ["-q", "-p", "no:cacheprovider", "-p", "no:warnings", *stop, *words[1:]]
-    return pytest.main(words, plugins=[order])
+    order = json.loads((ROOT / "order").read_text())
+    plugin = Judge(ROOT, order)
+    words = ["-q", "-p", "no:cacheprovider", "-p", "no:warnings", *files]
+    status = pytest.main([*words, *(["-x"] if order else [])], plugins=[plugin])
+    (ROOT / "tests.json").write_text(json.dumps(plugin.tests))
+    return status
 
 
 def files(tests):
     """Return the paths of the tests that are named, wherever in tests/ they are."""
     found = []
     for name in tests:
-        paths = [*Path(ROOT, "tests").rglob(f"test_{name}.py")]
+        file, colons, test = name.partition("::")
+        paths = [*Path(ROOT, "tests").rglob(f"test_{file}.py")]
         if not paths:
-            sys.exit(f"there is no test_{name}.py in {ROOT}/tests")
-        found += [str(path.relative_to(ROOT)) for path in paths]
+            sys.exit(f"there is no test_{file}.py in {ROOT}/tests")
+        found += [f"{path.relative_to(ROOT)}{colons}{test}" for path in paths]
     return found
 
 
-def judge(source, base, tests, limit):
-    """Test a source in a copy of base; return (verdict, seconds, the closing lines).
+def judge(source, tests, order=(), is_recorded=False):
+    """Test a source in a copy of its own; return (verdict, seconds, tests).
 
-    The verdict is "survived" or how it died. PID 1 of the namespace is a shell that
-    reaps: were pytest PID 1, orphans would stay, and kill(-1, …) would spare it.
+    The verdict is "survived" or what it was killed by; tests, what became of each.
     """
-    with tempfile.TemporaryDirectory(dir=base.parent) as name:
-        place = Path(name, "clone")
-        shutil.copytree(base, place)
+    with tempfile.TemporaryDirectory(prefix="pyinit-mutation-") as name:
         Path(name).chmod(0o755)  # some tests become another user
-        (place / "pyinit.py").write_text(source)
-        (place / "pyinit.py").chmod(0o755)
-        words = [*NAMESPACE, *(["--map-root-user"] if os.geteuid() else [])]
+        place = Path(name, "clone")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "tests", place / "tests", ignore=ignored)
+        for file in (".pytest.ini", "README.md", "Dockerfile.example"):
+            shutil.copy(ROOT / file, place)
+        if is_recorded:
+            lines, end = source.split("\n"), ast.parse(source).body[0].end_lineno
+            recorder = RECORDER.format(path=str(place / "lines"))
+            lines[end - 1] += f"; exec({recorder!r})"
+            source = "\n".join(lines)
+        executable(place / "pyinit.py", source)
+        (place / "order").write_text(json.dumps([*order]))
+        # It ends with us, however we end. Its PID 1 is a shell that reaps: were pytest
+        # PID 1, orphans would stay, and kill(-1, …) would spare it.
+        words = ["setpriv", "--pdeathsig", "KILL", *namespace_command()]
         words += ["sh", "-c", '"$@"; exit $?', "sh", sys.executable]
-        words += ["tests/tools/mutation.py", "--run-tests", str(base / "order.json")]
+        words += ["tests/tools/mutation.py", "--run-tests", *files(tests)]
+        env = {**os.environ, "PYINIT_DEADLINE": "5", "TMPDIR": name}
+        kwargs = {
+            "cwd": place,
+            "env": env,
+            "stderr": subprocess.STDOUT,
+            "timeout": LIMIT,
+        }
         before = time.monotonic()
-        process = subprocess.Popen(
-            [*words, *files(tests)],
-            cwd=place,
-            env={**os.environ, "PYINIT_DEADLINE": "10", "TMPDIR": name},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
-            output = process.communicate(timeout=limit)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            process.kill()  # and the kernel all that is in its namespace
-            process.communicate()
-            return "killed by the time limit", time.monotonic() - before, ""
-    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
-    failed = [line.partition("::")[2].partition(" - ")[0] for line in failed]
-    verdict = f"killed by {' '.join(failed) or f'status {process.returncode}'}"
-    verdict = verdict if process.returncode else "survived"
-    return verdict, time.monotonic() - before, output[-3000:]
+            result = run(*words, start_new_session=True, **kwargs)
+            verdict = f"killed by status {result.returncode}"
+            if result.returncode == 0:
+                verdict = "survived"
+            elif not order and not is_recorded:
+                print(result.stdout.decode(errors="replace")[-3000:])
+        except subprocess.TimeoutExpired:  # what it has started has ended with it
+            verdict = "killed by the time limit"
+        seconds, ends = time.monotonic() - before, {}
+        if (place / "tests.json").exists():
+            ends = json.loads((place / "tests.json").read_text())
+        failed = [test for test, (_, end, _) in ends.items() if end == "failed"]
+        if failed:
+            verdict = f"killed by {' '.join(failed)}"
+        return verdict, seconds, ends
 
 
-def baseline(source, tests, directory, without=()):
-    """Run the tests unbroken; return (the copy for mutants, how many seconds it took).
-
-    Mutants are not tested with those that have one of the words of without in their name.
-    """
-    base = Path(directory, "base")
-    shutil.copytree(ROOT / "tests", base / "tests")
-    for name in (".pytest.ini", "README.md"):
-        shutil.copy(ROOT / name, base)
-    Path(directory).chmod(0o755)  # some tests become another user
-    verdict, seconds, output = judge(source, base, tests, 1800)
-    if verdict != "survived":
-        print(f"{output}\nleft out, since it fails for pyinit.py as it is: {verdict}")
-    if not (base / "order.json").exists():
-        sys.exit(output)
-    order = json.loads((base / "order.json").read_text())
-    for name in [name for name in order if any(word in name for word in without)]:
-        del order[name]
-    (base / "order.json").write_text(json.dumps(order))
-    return base, seconds
+def learn(source, tests, jobs):
+    """Return the tests that pass unbroken: {test: (seconds, the lines that it runs)}."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        unbroken = pool.submit(judge, source, tests)
+        recorded = pool.submit(judge, source, tests, is_recorded=True)
+        lines = {test: each[2] for test, each in recorded.result()[2].items()}
+        _, whole, ends = unbroken.result()
+    known = {}
+    for test, (seconds, end, _) in ends.items():
+        if end == "passed":
+            known[test] = seconds, {*lines.get(test, [])}
+        else:
+            print(f"left out, since it {end} unbroken: {test}")
+    print(f"unbroken: {whole:.0f} s, {len(known)} tests", flush=True)
+    return known
 
 
-def diff(source, mutant):
-    lines = difflib.unified_diff(
-        source.splitlines(), mutant.splitlines(), "", "", "", "", 1, ""
-    )
-    return "\n".join([*lines][2:])
+def ordered(known, mutant):
+    """Return the tests, those first that are likely and quick to fail."""
+    rank, met = {}, set()
+    broken = {*range(mutant.line, mutant.last + 1)}
+    for test in sorted(known, key=known.get):
+        seconds, lines = known[test]
+        function = test.partition("[")[0]
+        rank[test] = lines.isdisjoint(broken), function in met, seconds
+        met.add(function)
+    return sorted(rank, key=rank.get)
 
 
 def main():
     if sys.argv[1:2] == ["--run-tests"]:
-        return run_tests(sys.argv[2:])
+        return run_tests(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sample", type=int, metavar="N", help="only N, by chance")
     parser.add_argument("--seed", type=int, default=0, help="which N")
-    parser.add_argument("--lines", metavar="A-B", help="only changes in these lines")
-    parser.add_argument("--function", metavar="NAME", help="only changes in these")
+    parser.add_argument("--function", metavar="NAME", help="only changes in this one")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="at once")
-    parser.add_argument("--tests", nargs="+", metavar="NAME", help="test_NAME.py")
-    parser.add_argument("--without", nargs="+", metavar="TEST", default=[],
-                        help="tests that fail now and then")  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="print the mutants alone")
+    parser.add_argument("--tests", nargs="+", metavar="NAME", default=TESTS,
+                        help="test_NAME.py, or NAME::TEST in it")  # fmt: skip
     options = parser.parse_args()
-    source = (ROOT / "pyinit.py").read_text()
+    source = PYINIT_FILE.read_text()
     chosen = mutants(source)
-    if options.lines:
-        first, last = map(int, options.lines.split("-"))
-        chosen = [mutant for mutant in chosen if first <= mutant[0] <= last]
     if options.function:
-        chosen = [m for m in chosen if options.function in m[1].split(".")]
+        chosen = [each for each in chosen if each.function == options.function]
     if options.sample is not None and options.sample < len(chosen):
         chosen = random.Random(options.seed).sample(chosen, options.sample)
-    if options.list:
-        print("\n".join(diff(source, mutant[2]) for mutant in chosen))
-        print(f"{len(chosen)} mutants")
-        return 0
-    tests = options.tests or TESTS
-    print(f"{len(chosen)} mutants, on {' '.join(tests)}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="pyinit-mutation-") as directory:
-        base, whole = baseline(source, tests, directory, options.without)
-        print(f"unbroken: {whole:.0f} s", flush=True)
-        judged = try_all(chosen, base, tests, 3 * whole + 30, options.jobs)
-    dead = [seconds for verdict, seconds, _ in judged if verdict != "survived"]
-    for (verdict, _, _), (line, function, mutant) in zip(judged, chosen):
-        if verdict == "survived":
-            print(f"\nsurvivor: line {line}, {function}\n{diff(source, mutant)}")
-    print(
-        f"\n{len(dead)} of {len(judged)} killed, "
-        f"in {sum(dead) / max(1, len(dead)):.1f} s each"
-    )
-    return 0
-
-
-def try_all(chosen, base, tests, limit, jobs):
-    """Judge mutants, several at once, with a line for each; return the judgements."""
+    print(f"{len(chosen)} mutants, on {' '.join(options.tests)}", flush=True)
+    known, dead = learn(source, options.tests, options.jobs), []
 
     def one(mutant):
-        line, function, source = mutant
-        judgement = judge(source, base, tests, limit)
-        print(
-            f"line {line}, {function}: {judgement[0]}, {judgement[1]:.1f} s", flush=True
-        )
-        return judgement
+        order = ordered(known, mutant)
+        verdict, seconds, _ = judge(mutant.source, options.tests, order)
+        where = f"line {mutant.line}, {mutant.function}"
+        change = f"\n{mutant.diff}\n" if verdict == "survived" else ""
+        print(f"{where}: {verdict}, {seconds:.1f} s{change}", flush=True)
+        if not change:
+            dead.append(seconds)
 
-    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
-        return [*pool.map(one, chosen)]
+        [*pool.map(one, chosen)]
     except KeyboardInterrupt:
-        shutil.rmtree(base.parent, ignore_errors=True)
         os._exit(130)  # without waiting for what is under way, which ends with us
+    mean = sum(dead) / max(1, len(dead))
+    print(f"\n{len(dead)} of {len(chosen)} killed, in {mean:.1f} s each")
+    return 0
 
 
 if __name__ == "__main__":

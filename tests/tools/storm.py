@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Put pyinit through everything at once, as a real PID 1, and count what comes of it.
 
-Orphans in bursts, real-time and standard signals, stops and continues, and children of
-the command, for so many seconds. Prints what was sent, received, lost and left, and
-what it cost. The exit status is 0 only where nothing was lost, left or grown.
+Orphans, real-time and standard signals, stops and continues. Prints what was sent, and what
+was lost, repeated, left or has grown: the exit status is 0 only where that is nothing.
 
 Real-time signals queue, so as many must arrive as were sent. Standard signals coalesce
 while they are pending, so of each burst at least one must arrive, and no more than were
@@ -26,17 +25,15 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve()
-PYINIT = shlex.join([sys.executable, "-IS", str(ROOT / "pyinit.py")])
-NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
+from support import PYINIT, STOPS, children, field, namespace_command, state
+
 NOT_SENT = [*STOPS, signal.SIGCONT, signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP]
 STANDARD = [number for number in range(1, 32) if number not in NOT_SENT]
 REALTIME = list(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
 # What the command tells: the number of a signal and 1, or one of these and how many.
 RECORD = struct.Struct("=II")
-READY, ORPHANS, CHILDREN, AT_REST = range(100, 104)
+READY, ORPHANS, AT_REST = range(100, 103)
 ENOUGH = 5000  # zombies, where nobody reaps them: pids are everybody's
 STATUS = 7  # the command's own, which the init must report
 GROWTH = 64  # kB: a page here and there is no leak
@@ -46,7 +43,7 @@ GROWTH = 64  # kB: a page here and there is no leak
 
 
 def tell(kind, count=1):
-    """Write one record to the program that counts; so few bytes go in whole."""
+    # So few bytes go in whole.
     os.write(1, RECORD.pack(kind, count))
 
 
@@ -72,38 +69,22 @@ def make_orphans(chance):
         tell(ORPHANS, size)
 
 
-def reap_children():
-    """Reap the command's own children that have ended; return their pids."""
-    ended = []
-    try:
-        while not ended or ended[-1]:
-            ended.append(os.waitpid(-1, os.WNOHANG)[0])
-    except ChildProcessError:
-        return ended
-    return ended[:-1]
-
-
 def command(chance):
-    """Tell each signal that comes, and have children, until standard input ends."""
+    """Tell each signal that comes, until standard input ends."""
     signals = [*range(1, 32), *REALTIME]
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    children = {os.fork()}
-    if 0 in children:
+    maker = os.fork()
+    if not maker:
         make_orphans(chance)
         os._exit(0)
     tell(READY)
-    while children:  # the maker of orphans ends when there is no more to do
+    has_ended = False
+    while not has_ended:
         number = signal.sigwaitinfo(signals).si_signo
         if number == signal.SIGCHLD:
-            children.difference_update(reap_children())
-            continue
-        tell(number)
-        if number in (signal.SIGUSR1, signal.SIGUSR2):
-            child = os.fork()
-            if not child:
-                os._exit(0)
-            children.add(child)
-            tell(CHILDREN)
+            has_ended = os.waitpid(maker, os.WNOHANG)[0]
+        else:
+            tell(number)
     tell(AT_REST)
     signal.sigwait([signal.SIGTERM])
     os._exit(STATUS)
@@ -112,29 +93,12 @@ def command(chance):
 # --- The storm: what sends and counts ---------------------------------------------
 
 
-def state(pid):
-    """Return the state of a process as one letter, "" if it is gone."""
+def number_in(pid, file, name):
+    """Return the number in a line of a /proc/PID/file, 0 if the process is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
-
-
-def children_of(pid):
-    """Return the pids of the children of a process, zombies among them."""
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-
-
-def field(path, name):
-    """Return the number in the line "name: number" of a file, 0 if it is gone."""
-    try:
-        lines = Path(path).read_text().splitlines()
+        return int(field(Path(f"/proc/{pid}/{file}").read_text(), name).split()[0])
     except OSError:
         return 0
-    return next(int(s.split()[1]) for s in lines if s.startswith(name + ":"))
 
 
 class Storm:
@@ -153,9 +117,11 @@ class Storm:
         # there are others. Beyond the limit the kernel drops what a signal is, or all.
         limit = resource.getrlimit(resource.RLIMIT_SIGPENDING)[0]
         self.window = 1000 if limit < 0 else min(1000, limit // 8)
-        words = [*NAMESPACE, *(["--map-root-user"] if os.geteuid() else []), *init]
+        namespace = namespace_command()
+        if isinstance(namespace, str):
+            sys.exit(namespace)
         self.namespace = subprocess.Popen(
-            [*words, sys.executable, "-IS", str(HERE), "--command"],
+            [*namespace, *init, sys.executable, __file__, "--command"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -164,8 +130,8 @@ class Storm:
         if not self.until(lambda: self.told[READY], "the command is ready"):
             self.namespace.kill()  # and the kernel the init, and all that it has
             sys.exit("the init does not start the command")
-        self.init = int(children_of(self.namespace.pid)[0])
-        self.command = int(children_of(self.init)[0])
+        self.init = children(self.namespace.pid)[0]
+        self.command = children(self.init)[0]
         # Signals go to this, not to a pid that is another's once the init has ended.
         self.handle = os.pidfd_open(self.init)
 
@@ -238,7 +204,6 @@ class Storm:
         )
 
     def resume(self):
-        """Send SIGCONT; tell if the command gets it."""
         before = self.told[signal.SIGCONT]
         self.send(signal.SIGCONT)
         return self.until(lambda: self.told[signal.SIGCONT] > before, "SIGCONT arrives")
@@ -271,18 +236,17 @@ class Storm:
         """Let the command come to rest; return the init's zombies and its wake-ups."""
         self.namespace.stdin.close()
         self.until(lambda: self.told[AT_REST], "the command comes to rest")
-        self.until(lambda: len(children_of(self.init)) < 2, "the last orphan is reaped")
+        self.until(lambda: len(children(self.init)) < 2, "the last orphan is reaped")
         self.until(lambda: state(self.init) == "S", "PID 1 sleeps")
-        left = max(0, len(children_of(self.init)) - 1)
-        before = self.wakeups()
-        time.sleep(1)  # a stretch of idleness, not a wait for something
-        return left, self.wakeups() - before
-
-    def wakeups(self):
-        return field(f"/proc/{self.init}/status", "voluntary_ctxt_switches")
+        left = max(0, len(children(self.init)) - 1)
+        looks = []
+        for seconds in (1, 0):
+            looks.append(number_in(self.init, "status", "voluntary_ctxt_switches"))
+            time.sleep(seconds)  # a stretch of idleness, not a wait for something
+        return left, looks[1] - looks[0]
 
     def memory(self):
-        return field(f"/proc/{self.init}/smaps_rollup", "Anonymous")
+        return number_in(self.init, "smaps_rollup", "Anonymous")
 
     def end(self):
         """End the command, as an engine would; return the status of the init."""
@@ -306,31 +270,18 @@ def report(init, seconds, seed, patience):
     status = storm.end()
     sent, told = storm.sent, storm.told
     lost = sum(max(0, sent[number] - told[number]) for number in REALTIME)
-    rows = [
-        ("real-time signals sent", sum(sent[number] for number in REALTIME)),
-        ("  received", sum(told[number] for number in REALTIME)),
-        ("  lost", lost),
-        ("standard signals sent", sum(sent[number] for number in STANDARD)),
-        ("  received", sum(told[number] for number in STANDARD)),
-        ("  in bursts", storm.count["bursts"]),
-        ("  of which nothing arrived", len(storm.bursts)),
-        ("stops", storm.count["stops"]),
-        ("  continues received", told[signal.SIGCONT]),
-        ("orphans", told[ORPHANS]),
-        ("  left as zombies", left),
-        ("children of the command", told[CHILDREN]),
-        ("memory at start, kB", before),
-        ("  at end", memory),
-        ("wake-ups in a second of idleness", wakeups),
-        ("exit status", status),
-    ]
-    for name, number in rows:
-        print(f"{name:34}{number:12,}")
+    counts = {
+        **storm.count,
+        "real-time signals": sum(sent[number] for number in REALTIME),
+        "standard signals": sum(sent[number] for number in STANDARD),
+        "orphans": told[ORPHANS],
+    }
+    print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
+    print(f"memory {before} kB, then {memory} kB; status {status}")
+    repeated = any(told[number] > sent[number] for number in REALTIME)
     wrong = {
         f"{lost} real-time signals are lost": lost,
-        "a real-time signal came oftener than it was sent": any(
-            told[number] > sent[number] for number in REALTIME
-        ),
+        "a real-time signal came oftener than it was sent": repeated,
         f"bursts of {[*storm.bursts]} are lost": storm.bursts,
         f"{left} zombies are left": left,
         f"memory has grown by {memory - before} kB": memory - before > GROWTH,
@@ -345,12 +296,12 @@ def report(init, seconds, seed, patience):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.randrange(1000000))
-    parser.add_argument("--init", default=PYINIT, help="another init: 'COMMAND …'")
-    parser.add_argument("--patience", type=float, default=20, metavar="SECONDS",
-                        help="how long what must come may take")  # fmt: skip
-    parser.add_argument("--command", action="store_true", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--seconds", type=float, default=10)
+    add("--seed", type=int, default=random.randrange(1000000))
+    add("--init", default=shlex.join(PYINIT), help="another init: 'COMMAND …'")
+    add("--patience", type=float, default=20, help="seconds for what must come")
+    add("--command", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.command:
         command(random.Random())

@@ -1,7 +1,4 @@
-#!/usr/bin/env python3
 """Container engines, Podman and Docker, as the tests of containers use them.
-
-Run as a program it says which of them the tests would use here, or why they are skipped.
 
 Nothing of a test stays behind, whether it passes or fails: every container carries a
 label of this run and is removed by it, and every image has a name of this run. Docker's
@@ -9,7 +6,6 @@ daemon is the one that runs already or, with PYINIT_FULL, one of the tests' own,
 namespaces that end with it.
 """
 
-import argparse
 import contextlib
 import glob
 import json
@@ -18,13 +14,10 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where support.py is
 from support import (
     FULL,
     PROGRAMS,
@@ -51,24 +44,17 @@ REPORTER = ["python3", "-IS", "/tests/reporter.py"]
 class Engine:
     """An engine, and all that the tests have made with it.
 
-    name: "podman" or "docker".
-    words: what starts its command line.
     place: the directory of these tests, by whose name all that they make is known.
     parent: the name of the cgroup that all the containers are in, None for any.
     ours: whether it is a daemon of the tests' own, which has pyinit as its init.
     """
 
     def __init__(self, name, words, place, parent=None, ours=False):
-        self.name = name
-        self.words = words
-        self.context = place / "context"
-        self.ours = ours
-        self.label = place.name
+        self.name, self.words, self.ours = name, words, ours
+        self.context, self.label = place / "context", place.name
         self.base = f"localhost/{self.label}/base"
         self.example = f"localhost/{self.label}/example"
-        self.images = []
-        self.clients = []
-        self.count = 0
+        self.images, self.clients, self.count = [], [], 0
         self.limits = ["--label", self.label, "--network", "none"]
         self.limits += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
         if parent:
@@ -358,39 +344,10 @@ def terminal(words):
 
 ZOMBIES = "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true"
 # What is not PID 1 by trade: it starts one command and waits for that alone.
-NOT_REAPING = [
-    "python3",
-    "-IS",
-    "-c",
-    "import subprocess, sys; subprocess.call(sys.argv[1:])",
-]
+CALL = "import subprocess, sys; subprocess.call(sys.argv[1:])"
+NOT_REAPING = ["python3", "-IS", "-c", CALL]
 
 
 def zombies(containers, name):
     """Return how many zombies there are in a container."""
     return int(containers.inside(name, "sh", "-c", ZOMBIES))
-
-
-def main():
-    """Say of each engine whether the tests can run it here."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args()
-    print(f"{BASE}: {'is there' if os.path.isdir(BASE) else 'no root for images'}")
-    for name in ("podman", "docker"):
-        words = [name, "version"]
-        if not shutil.which(name):
-            print(f"{name}: not installed")
-        elif os.getuid() and (name == "podman" or FULL):
-            print(f"{name}: only tried as root")
-        elif name == "docker" and FULL:
-            print(f"{name}: a daemon of the tests' own, since PYINIT_FULL is set")
-        else:
-            result = run(*words)
-            error = result.stderr.decode().strip()
-            print(f"{name}: {error if result.returncode else 'is here'}")
-
-
-if __name__ == "__main__":
-    main()
