@@ -68,7 +68,7 @@ ERRORS = {
     **dict.fromkeys(("mmap", "madvise", "mprotect", "mremap", "munmap"), ("ENOMEM",)),
     **dict.fromkeys(FORKS, (*PROFILE, "EAGAIN", "ENOMEM", "ENOSYS")),
     **dict.fromkeys(("rt_sigtimedwait", "wait4", "waitid"), ("EINTR",)),
-    **dict.fromkeys(("getpgid", "setpgid", "setsid"), PROFILE),
+    **dict.fromkeys(("getpgid", "getsid", "setpgid", "setsid"), PROFILE),
     **dict.fromkeys(("rseq", "set_robust_list"), ("ENOSYS",)),
     "close": ("EIO", "EINTR", "ENOSPC"),
     "close_range": (*PROFILE, "ENOSYS"),
