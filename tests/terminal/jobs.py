@@ -16,8 +16,8 @@ from support import (
     AT_PROMPT,
     BASH,
     FULL,
-    KEYS,
     PROGRAMS,
+    PYINIT,
     PYTHON,
     STOPS,
     as_container,
@@ -31,12 +31,11 @@ from support import (
     until,
 )
 
-SHELLS = {"bash": BASH, "dash": ["dash", "-i"]}
+SHELLS = ["bash", "dash"]
 MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
 OPTIONS = {"default": [], "single": ["-c"]}
 ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
 ANSWER = shlex.join(ANSWERS)
-EVERY_KEY = {number.name: (key, number) for key, number in KEYS}
 ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 WAYS = ["Ctrl-Z", *STOPS]
 
@@ -58,17 +57,20 @@ def crossed(unless=None, **values):
         if not unless or not unless(*case):
             cases[names] = case
     if not FULL:
-        picked, used = [], collections.Counter()
         wanted = {one for names in cases for one in enumerate(names)}
-
-        def gain(names):
-            """The most that is new, and then the least that is not."""
-            return len(wanted & {*enumerate(names)}), -sum(
-                used[one] for one in enumerate(names)
-            )
-
+        used = collections.Counter()
+        picked = []
         while wanted:
-            picked.append(max(cases, key=gain))
+            # What has the most that is new, and then the least that is not.
+            picked.append(
+                max(
+                    cases,
+                    key=lambda names: (
+                        len(wanted & {*enumerate(names)}),
+                        -sum(used[one] for one in enumerate(names)),
+                    ),
+                )
+            )
             wanted -= {*enumerate(picked[-1])}
             used.update(enumerate(picked[-1]))
         cases = {names: cases[names] for names in picked}
@@ -81,37 +83,38 @@ def crossed(unless=None, **values):
 
 # --- Where pyinit is started ------------------------------------------------------------
 
-
-def as_lent(terminal, *words, **kwargs):
-    """As lxc-start -F has it, but for PID 1: stdin is nobody's controlling terminal."""
-    return as_exec(terminal, *words, ours=False, **kwargs)
-
-
-def as_lent_to_pid_1(terminal, *words, **kwargs):
-    return as_container(terminal, *words, ours=False, **kwargs)
-
-
 NO_TERMINAL = ["pyinit", "pid1"]
 LAYOUTS = ["container", "exec", "script"]
-LENT = ["lent", "lent to PID 1"]
-AT_TERMINAL = [as_container, as_exec, as_script, as_lent, as_lent_to_pid_1]
-AT_TERMINAL = dict(zip([*LAYOUTS, *LENT], AT_TERMINAL))
+LENT = ["lent", "lent to PID 1"]  # as lxc-start -F has it: it is no session's terminal
+AT_TERMINAL = {
+    "container": as_container,
+    "exec": as_exec,
+    "script": as_script,
+    "lent": functools.partial(as_exec, ours=False),
+    "lent to PID 1": functools.partial(as_container, ours=False),
+}
 
 
 @pytest.fixture
 def launch(request):
     """Return a function that starts pyinit where the parameter says.
 
-    That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS or LENT. What is
-    returned has .init, pyinit's pid, and said(), write() and status().
+    That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS, LENT or SHELLS.
+    What is returned has .init, pyinit's pid, and said(), write() and end().
     """
-    if request.param in AT_TERMINAL:
-        terminal = request.getfixturevalue("terminal")
-        return functools.partial(AT_TERMINAL[request.param], terminal)
+    where = request.param
 
-    def launch(*words):
-        process = request.getfixturevalue(request.param)(*words, stdin=-1)
-        process.init = getattr(process, "init", process.pid)
+    def launch(*words, **kwargs):
+        if where in NO_TERMINAL:
+            process = request.getfixturevalue(where)(*words, stdin=-1, **kwargs)
+            process.init = getattr(process, "init", process.pid)
+        elif where in SHELLS:
+            process = interactive(request.getfixturevalue("terminal"), where)
+            process.init = type_job(process, shlex.join([*PYINIT, *words]))
+        else:
+            terminal = request.getfixturevalue("terminal")
+            process = AT_TERMINAL[where](terminal, *words, **kwargs)
+        process.where = where
         return process
 
     return launch
@@ -125,25 +128,29 @@ def any_shell(request, terminal):
 
 def interactive(terminal, name):
     """Start an interactive shell on a terminal of its own; return it at its prompt."""
-    screen = terminal(tool(name), *SHELLS[name][1:])
+    words = BASH if name == "bash" else ["dash", "-i"]
+    screen = terminal(tool(name), *words[1:])
     screen.expect(AT_PROMPT)
     return screen
 
 
-def job(screen, line):
-    """Type a line that makes pyinit a job of the shell's; return its pid.
-
-    That leads a group. The command has said "up"; and so has who is in the background.
-    """
+def type_job(screen, line):
+    """Type a line that makes a job of the shell's; return the pid that leads its group."""
     before = {*children(screen.pid)}
     screen.type(line + "\n")
-    screen.expect(f"^(?:{AT_PROMPT})?up\n")
 
     def leader():
         found = {*children(screen.pid)} - before
         return [pid for pid in found if os.getpgid(pid) == pid]
 
     [pid] = until(leader, "the job leads its group")
+    return pid
+
+
+def job(screen, line):
+    """Make pyinit a job of the shell's, until its command is up; return pyinit's pid."""
+    pid = type_job(screen, line)
+    screen.expect(f"^(?:{AT_PROMPT})?up\n")
     if not line.endswith("&"):
         until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
     at_rest(pid)
@@ -166,6 +173,14 @@ def stop(process, how):
         process.press("\x1a")
     else:
         os.kill(process.init, how)
+
+
+def status(process):
+    """Return pyinit's exit status, when it has ended."""
+    if process.where not in SHELLS:
+        return process.status()
+    process.expect(AT_PROMPT)
+    return int(process.run("echo $?"))
 
 
 # --- Rest -------------------------------------------------------------------------------
