@@ -8,13 +8,15 @@ import os
 import re
 import shlex
 import signal
+import termios
 
 import pytest
 from jobs import (
     ANSWER,
-    EVERY_KEY,
+    ANSWERS,
     MODES,
     OPTIONS,
+    SHELLS,
     at_rest,
     command_of,
     crossed,
@@ -23,7 +25,8 @@ from jobs import (
     job,
     jobs_end,
     shell_reads,
-    tostop,
+    stop,
+    up,
 )
 from support import (
     AT_PROMPT,
@@ -39,54 +42,27 @@ from support import (
     only_child,
     stage,
     state,
-    stop,
     strace,
     tool,
     until,
     until_state,
 )
 
-BOTH_SHELLS = ["bash", "dash"]
 
-
-@crossed(key=EVERY_KEY, mode=OPTIONS)
-def test_it_gets_the_terminals_signals_once(shell, mode, key):
-    shell.start(*mode, "--", *REPORTER, said="ready .*\n")
-    shell.gets_once(only_child(shell.pid), *key)
-
-
-@crossed(mode=OPTIONS, options=[[], ["-r", "TSTP:TSTP"]])
-def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
-    shell.start(*mode, *options, *ECHOES)
-    for line in ("one", "two"):
-        shell.suspend()
-        assert "Stopped" in shell.run("jobs")
-        shell_reads(shell)
-        shell.resume()
-        shell.answers(line)
-        # With -c, the next Ctrl-Z would else stop pyinit before the command, which the
-        # kernel lets read once more before it stops: of "jobs" bash would get "obs".
-        at_rest(only_child(shell.pid))
-    shell.leave("\x03", 130)
-    shell_reads(shell)
-    assert shell.run("jobs") == ""
-
-
-@pytest.mark.parametrize("how", ["typed", "sent"])
-def test_bg(shell, how):
-    pid = job(shell, f"{INIT} {ANSWER} ends still")
-    stop(shell, pid, how)
-    shell.stopped()
-    shell.run("bg")
-    until_state(command_of(pid), "S")
-    os.kill(pid, signal.SIGTERM)
-    shell.expect("end 15\n")
+@crossed(launch=SHELLS, how=["Ctrl-Z", signal.SIGTSTP])
+def test_bg(launch, how):
+    screen = launch(*ANSWERS, "ends", "still")
+    command = up(screen)
+    stop(screen, how)
+    screen.stopped()
+    screen.run("bg")
+    until_state(command, "S")
     # It ends in the background, and must not take the terminal from the shell, which
     # reads meanwhile.
-    until(lambda: not state(pid), "the job has ended")
-    shell.type("\n")
-    shell.expect("Exit 7", AT_PROMPT)
-    shell_reads(shell)
+    os.kill(screen.init, signal.SIGTERM)
+    screen.said("end 15")
+    until(lambda: state(screen.init) in ("Z", ""), "the job has ended")
+    shell_reads(screen)
 
 
 def test_tostop_in_the_foreground(shell):
@@ -173,17 +149,22 @@ def test_a_single_child_that_leaves_the_group(shell):
     shell.gets_once(only_child(shell.pid), "\x03", signal.SIGINT)
 
 
+# Says "on" for each SIGCONT.
+TELLS = [
+    *PYTHON,
+    "-c",
+    "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
+    "os.write(1, b'up\\n')\n"
+    "while True: os.write(1, b'got ' + os.read(0, 99))\n",
+]
+
+
 def test_fg_is_not_said_twice_to_a_single_child(shell):
     # The SIGCONT of fg goes to the whole job; passed on once more, and late, it would
     # resume a child that has been stopped again. So pyinit's kills are held up.
-    program = (
-        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
-        "os.write(1, b'up\\n')\n"
-        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
-    )
     # And on one CPU the child, which is to tell of it, runs after pyinit.
-    trace = [tool("taskset"), "-c", "0", *hold("kill", 0.2)]
-    shell.start("-c", tool("chrt"), "-i", "0", *PYTHON, "-c", program, trace=trace)
+    trace = [tool("taskset"), "-c", "0", *hold("kill", 0.1)]
+    shell.start("-c", tool("chrt"), "-i", "0", *TELLS, trace=trace)
     pid = only_child(shell.pid)
     command = only_child(pid)
     for line in ("one", "two"):
@@ -205,12 +186,7 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
 def test_nor_is_bg_if_it_reads_at_once(shell):
     # The terminal's SIGTTIN goes to the whole group: it takes away the SIGCONT by which
     # pyinit knows that it has been resumed, if it has not looked by then.
-    program = (
-        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
-        "os.write(1, b'up\\n')\n"
-        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
-    )
-    shell.start("-c", *PYTHON, "-c", program, trace=hold("rt_sigpending", 0.3))
+    shell.start("-c", *TELLS, trace=hold("rt_sigpending", 0.1))
     command = only_child(only_child(shell.pid))
     at_rest(command)
     shell.suspend()
@@ -226,10 +202,10 @@ def test_nor_is_bg_if_it_reads_at_once(shell):
 # --- Races, and who hands the terminal on -----------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
+@crossed(mode=OPTIONS)
 def test_ctrl_z_right_after_fg(shell, mode):
     # It discards the SIGCONT that has resumed pyinit, before pyinit has seen that.
-    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 0.2))
+    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 0.1))
     pid = only_child(shell.pid)
     shell.suspend()
     shell.type("fg\n")
@@ -242,7 +218,7 @@ def test_ctrl_z_right_after_fg(shell, mode):
 @pytest.mark.parametrize(("call", "stdin"), [("setsid", "</dev/null"), ("setpgid", "")])
 def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     # It gets the terminal's signal itself, and has stopped before it leaves our group.
-    trace = shlex.join(strace("-DDD", *delay(call, 0.5)))
+    trace = shlex.join(strace("-DDD", *delay(call, 0.3)))
     shell.type(f"{trace} {INIT} sh -c 'echo up; read x; echo =$x' {stdin}\n")
     only_child(only_child(shell.pid, PYINIT[0]))
     shell.suspend()
@@ -250,28 +226,6 @@ def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     shell.expect("up\n")
     shell.type("hello\n")
     shell.expect("=\n" if stdin else "=hello\n")
-
-
-@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
-def test_who_hands_the_terminal_on(shell, tmp_path, mode):
-    # In session mode the child's group gets the terminal, and gives it back. With -c
-    # nobody ever does: the child is in pyinit's group, and so has it already.
-    log = tmp_path / "log"
-    # A command that is traced stops late, and eats what is typed.
-    trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
-    shell.start(*mode, *ECHOES, trace=trace)
-    pid = only_child(shell.pid, PYINIT[0])
-    # With -c, one that is sent stops pyinit itself at once: the command may still read.
-    for how in ("typed",) if mode else ("typed", "sent"):
-        # Until pyinit is back at its work, one that is sent stops pyinit alone.
-        at_rest(pid)
-        stop(shell, pid, how)
-        shell.stopped()
-        until_state(only_child(pid), "T")  # or it could still read "fg"
-        shell.resume()
-        shell.answers(how)
-    shell.leave("\x04", 0)
-    assert ("TIOCSPGRP" in log.read_text()) == (mode == [])
 
 
 # --- Started with stop signals ignored ------------------------------------------------
@@ -284,15 +238,14 @@ def ignoring(ignored, command):
     return f"(trap '' {ignored.replace('none', '')}; exec {command})"
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED)
+@crossed(any_shell=SHELLS, mode=MODES, ignored=IGNORED)
 def test_a_reader_in_the_background(any_shell, mode, ignored):
     # It stops; or, where SIGTTIN is what it ignores, as after nohup-like wrappers and in
     # supervisors, it gets an error, as it would without pyinit.
     screen = any_shell
     if "TTIN" in ignored:
-        said = screen.run(ignoring(ignored, f"{INIT} {mode} cat") + " &")
-        if "Input/output error" not in said:
-            screen.expect("Input/output error")
+        screen.type(ignoring(ignored, f"{INIT} {mode} cat") + " &\n")
+        screen.expect("Input/output error")
         jobs_end(screen)
         shell_reads(screen)
         return
@@ -316,7 +269,7 @@ STOPPED = {
 }
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)
+@crossed(any_shell=SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)
 def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
     # Whatever pyinit was started with: so the shell has the terminal.
     screen, (kind, how) = any_shell, stopped
@@ -335,6 +288,8 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
             fg(screen, pid)
         screen.answers(line)
         at_rest(pid)  # with -c, pyinit may still be passing the SIGCONT of fg on
+    screen.leave("\x03", 130)
+    shell_reads(screen)
 
 
 # --- The shell is outside of our PID namespace ------------------------------------------
@@ -350,7 +305,7 @@ def outside():
 
 
 @crossed(
-    any_shell=BOTH_SHELLS,
+    any_shell=SHELLS,
     line={
         "reads": f"{INIT} {ANSWER}",
         "still-single": f"{INIT} -c {ANSWER} still",
@@ -384,7 +339,7 @@ def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
     shell_reads(screen)
 
 
-@crossed(any_shell=BOTH_SHELLS)
+@crossed(any_shell=SHELLS)
 def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
     # It comes between pyinit's look for a SIGCONT and the stop, which is none for PID 1.
     trace = shlex.join(hold("rt_sigpending", 0.3, rule="delay_exit"))
@@ -395,7 +350,7 @@ def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
     until_state(command, "S")
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES)
+@crossed(any_shell=SHELLS, mode=MODES)
 def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
     # What would stop cat reaches only who can be stopped; the shell reads all the same.
     screen = any_shell
@@ -417,19 +372,27 @@ WANTS = {
 }
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS, how=["bg", "&"])
-def test_fg_of_a_running_job(any_shell, mode, wants, how):
+@crossed(any_shell=SHELLS, mode=MODES, wants=WANTS, how=["bg", "&", "stays there"])
+def test_a_running_job_that_wants_the_terminal(any_shell, mode, wants, how):
     screen, (kind, says) = any_shell, wants
-    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind}" + " &" * (how == "&"))
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind}" + " &" * (how != "bg"))
     if how == "bg":
         screen.press("\x1a")
         screen.stopped()
         screen.run("bg")
         until_state(command_of(pid), "S")
-    fg(screen, pid)
-    if kind == "writes":
-        tostop(screen)
+    if how != "stays there":
+        fg(screen, pid)
+    if kind == "writes":  # who is in the background is stopped then
+        attributes = termios.tcgetattr(screen.master)
+        attributes[3] |= termios.TOSTOP
+        termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
     os.kill(pid, signal.SIGUSR1)
+    if how == "stays there":
+        until_state(pid, "T")
+        idle(pid)
+        shell_reads(screen)
+        fg(screen, pid)
     screen.expect(*says)
     screen.answers("hello")
     idle(pid)
@@ -437,23 +400,7 @@ def test_fg_of_a_running_job(any_shell, mode, wants, how):
     shell_reads(screen)
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS)
-def test_and_in_the_background_it_stops(any_shell, mode, wants):
-    # The same look at the same moment, and the shell has the terminal.
-    screen, (kind, says) = any_shell, wants
-    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind} &")
-    if kind == "writes":
-        tostop(screen)
-    os.kill(pid, signal.SIGUSR1)
-    until_state(pid, "T")
-    idle(pid)
-    shell_reads(screen)
-    fg(screen, pid)
-    screen.expect(*says)
-    screen.answers("hello")
-
-
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, key=["\x1a", "\x03"])
+@crossed(any_shell=SHELLS, mode=MODES, key=["\x1a", "\x03"])
 def test_a_key_before_it_wants_the_terminal(any_shell, mode, key):
     # The terminal still has pyinit's own group in the foreground, not the command's.
     screen = any_shell

@@ -8,10 +8,20 @@ import os
 import shlex
 import signal
 
-from jobs import ANSWER, MODES, NO_TERMINAL, OPTIONS, at_rest, crossed, job, shell_reads
+from jobs import (
+    ANSWER,
+    MODES,
+    NO_TERMINAL,
+    OPTIONS,
+    SHELLS,
+    at_rest,
+    crossed,
+    job,
+    shell_reads,
+    up,
+)
 from support import AT_PROMPT, INIT, tool
 
-SHELLS = ["bash", "dash"]
 SCRIPT_SHELLS = {"bash": "bash --norc --noprofile", "dash": "dash"}
 WITH_PIPE = {**MODES, "session": "| cat"}  # stdout is a pipe
 SLEEPS = "sh -c 'echo up $1; exec sleep 100' sh $i"
@@ -94,8 +104,8 @@ def test_with_a_grace(any_shell, mode):
 def test_else_the_status_is_130(launch, mode):
     # And not -2, a death by SIGINT: no shell waits for that.
     process = launch(*mode, "sh", "-c", "echo up; exec sleep 100")
-    process.said("up")
-    if hasattr(process, "press"):
+    up(process)
+    if process.where == "container":
         process.press("\x03")
     else:
         os.kill(process.init, signal.SIGINT)

@@ -12,22 +12,20 @@ import signal
 import time
 
 import pytest
-from jobs import EVERY_KEY, LAYOUTS, LENT, OPTIONS, crossed
+from jobs import ANSWERS, LAYOUTS, LENT, OPTIONS, crossed, stop, up
 from support import (
     AT_PROMPT,
     BASH,
     ECHOES,
     INIT,
+    KEYS,
     PYINIT,
     PYTHON,
     REPORTER,
-    children,
     delay,
     hold,
     namespace,
     only_child,
-    state,
-    stop,
     strace,
     tool,
     until,
@@ -55,9 +53,12 @@ os.execvp(sys.argv[end + 1], sys.argv[end + 1:])
 ANOTHER = [*PYTHON, "-c", ANOTHER_HAS_THE_TERMINAL]
 
 
-# (With -c the child has no session, so that what was lent cannot be its terminal.)
 ALONE = [*LAYOUTS, *LENT]
-BOTH_MODES = pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
+
+
+def has_none(launch, *case):
+    """Where the child has no session, what was lent cannot be its terminal: with -c."""
+    return launch in LENT and case[0]
 
 
 @crossed(launch=ALONE)
@@ -79,10 +80,10 @@ def test_a_shell_has_job_control(launch):
 
 
 @crossed(
-    lambda launch, mode, *_: launch in LENT and mode,
-    launch=ALONE,
+    has_none,
+    launch=[*ALONE, "bash"],
     mode=OPTIONS,
-    key=EVERY_KEY,
+    key={number.name: (key, number) for key, number in KEYS},
 )
 def test_the_terminals_signals_come_once(launch, mode, key):
     screen = launch(*mode, "--", *REPORTER)
@@ -93,38 +94,30 @@ def test_the_terminals_signals_come_once(launch, mode, key):
 # --- Ctrl-Z, and other stops ------------------------------------------------------------
 
 
-@crossed(lambda launch, mode: launch in LENT and mode, launch=ALONE, mode=OPTIONS)
-def test_ctrl_z_does_not_wedge(launch, mode):
-    screen = launch(*mode, *ECHOES)
-    screen.expect("up\n")
+# (What was lent has a session of its own, whose stops are its own affair.)
+@crossed(
+    lambda launch, mode, kind: launch in LENT and (mode or kind),
+    launch=ALONE,
+    mode=OPTIONS,
+    kind=["", "nano"],
+)
+def test_ctrl_z_does_not_wedge(launch, mode, kind):
+    # Nor if the command stops itself, as nano and mutt do: SIGTSTP is caught.
+    screen = launch(*mode, *ANSWERS, kind)
+    up(screen)
     for line in ("one", "two"):
-        screen.type("\x1a")
+        screen.press("\x1a")
+        screen.said(*["TSTP", "back"] * bool(kind))
         screen.answers(line)
     screen.type("\x04")
     assert screen.process.status() == 0
-
-
-@pytest.mark.parametrize(
-    ("init", "wedges"), [("tini -s --", True), ("dumb-init --", False)]
-)
-def test_negative_control_ctrl_z_as_pid_1(terminal, init, wedges):
-    words = init.split()
-    tool(words[0])
-    screen = terminal(*namespace(), "--", *words, *ECHOES)
-    screen.expect("up\n")
-    init = only_child(screen.pid)
-    screen.type("\x1a")
-    if wedges:
-        until(lambda: state(children(init)[0]) == "T", "the command has stopped")
-    else:
-        screen.answers("hello")
 
 
 def test_ctrl_z_while_the_last_one_is_answered(container):
     # Until the command has the terminal again, it is pyinit's group that gets them.
     screen = container(*ECHOES, trace=hold("ioctl", 0.03))
     screen.expect("up\n")
-    for _ in range(10):
+    for _ in range(5):
         screen.type("\x1a")
         time.sleep(0.01)
     screen.answers("hello")
@@ -138,18 +131,6 @@ def test_ctrl_z_with_another_stdin(terminal):
     screen.expect("up\n")
     screen.type("\x1a")
     screen.expect("nobody else could resume it: sent SIGCONT to group", "tick\n")
-
-
-@crossed(launch=LAYOUTS, words=[["kill -STOP 0"], ["kill -STOP $$", "-c"]])
-def test_ctrl_z_of_a_program_that_stops_itself(launch, words):
-    # As nano and mutt do: SIGTSTP is caught, and SIGSTOP sent. (In single-child mode to
-    # the program alone: a SIGSTOP to the group is for pyinit as well.)
-    program = f"trap 'echo stopping; {words[0]}; echo on' TSTP; " + ECHOES[2]
-    screen = launch(*words[1:], "bash", "-c", program)
-    screen.expect("up\n")
-    screen.type("\x1a\n")
-    screen.expect("stopping\n", "on\n", "got")
-    screen.answers("again")
 
 
 @crossed(launch=LAYOUTS)
@@ -179,7 +160,7 @@ def test_reading_in_the_background_does_not_wedge(launch):
     assert screen.process.status() == 0
 
 
-@BOTH_MODES
+@crossed(mode=OPTIONS)
 def test_a_reader_under_timeout(terminal, mode):
     # timeout takes a group of its own, in the background, and ignores SIGTTIN and SIGTTOU:
     # if pyinit stopped it by SIGTSTP, nobody would resume it in a script.
@@ -208,20 +189,19 @@ def test_started_in_the_background_it_reads(terminal):
     screen.answers("hello")
 
 
-@pytest.mark.parametrize("before", [[], ["PID 1"]], ids=["not PID 1", "PID 1"])
-@BOTH_MODES
-def test_started_in_the_background_it_stays_there(terminal, before, mode):
+@crossed(is_pid_1=[False, True], mode=OPTIONS)
+def test_started_in_the_background_it_stays_there(terminal, is_pid_1, mode):
     # Another group has the terminal from the start, and keeps it as long as the command
     # does not want it: Ctrl-C is for that group.
     sleep = ["sh", "-c", "echo up; sleep 100; echo slept"]
-    before = [*namespace(), "--"] if before else []
+    before = [*namespace(), "--"] if is_pid_1 else []
     screen = terminal(*before, *ANOTHER, *REPORTER, "--", *PYINIT, *mode, *sleep)
     # In whichever order they come.
     screen.expect("(ready .*\nup|up\nready .*)\n")
     for _ in range(2):
         screen.type("\x03")
         screen.expect("^2\n")
-    os.kill(only_child(screen.pid) if before else screen.pid, signal.SIGTERM)
+    os.kill(only_child(screen.pid) if is_pid_1 else screen.pid, signal.SIGTERM)
     assert screen.process.status() == 128 + signal.SIGTERM
 
 
@@ -233,7 +213,7 @@ def test_the_terminal_is_given_back(terminal, command):
     screen.expect("same True\n")
 
 
-@pytest.mark.parametrize("how", ["typed", "sent"])
+@crossed(how=["Ctrl-Z", signal.SIGTSTP])
 def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     # A parent that resumes its job as it is; a shell would have taken the terminal.
     program = (
@@ -253,7 +233,8 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     )
     screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
     screen.expect("up\n")
-    stop(screen, only_child(screen.pid), how)
+    screen.init = only_child(screen.pid)
+    stop(screen, how)
     screen.expect("stopped\n")  # or the command could read all, and end, before
     screen.answers("hello")
     screen.type("\x04")
