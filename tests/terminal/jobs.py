@@ -1,13 +1,12 @@
 """What the tests of job control share, beside support.py: shells, stops, and rest."""
 
-import collections
 import contextlib
 import functools
 import itertools
 import os
+import random
+import re
 import shlex
-import signal
-import termios
 import time
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from support import (
     PROGRAMS,
     PYINIT,
     PYTHON,
-    STOPS,
     as_container,
     as_exec,
     as_script,
@@ -36,8 +34,6 @@ MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
 OPTIONS = {"default": [], "single": ["-c"]}
 ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
 ANSWER = shlex.join(ANSWERS)
-ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
-WAYS = ["Ctrl-Z", *STOPS]
 
 
 def crossed(unless=None, **values):
@@ -56,27 +52,18 @@ def crossed(unless=None, **values):
         names, case = zip(*row)
         if not unless or not unless(*case):
             cases[names] = case
+    picked = [*cases]
     if not FULL:
+        random.Random(1).shuffle(picked)
         wanted = {one for names in cases for one in enumerate(names)}
-        used = collections.Counter()
-        picked = []
-        while wanted:
-            # What has the most that is new, and then the least that is not.
-            picked.append(
-                max(
-                    cases,
-                    key=lambda names: (
-                        len(wanted & {*enumerate(names)}),
-                        -sum(used[one] for one in enumerate(names)),
-                    ),
-                )
-            )
-            wanted -= {*enumerate(picked[-1])}
-            used.update(enumerate(picked[-1]))
-        cases = {names: cases[names] for names in picked}
+        few = []
+        while wanted:  # pick the one that has most of it
+            few.append(max(picked, key=lambda names: len(wanted & {*enumerate(names)})))
+            wanted -= {*enumerate(few[-1])}
+        picked = few
     return pytest.mark.parametrize(
         [*values],
-        [pytest.param(*case, id="-".join(names)) for names, case in cases.items()],
+        [pytest.param(*cases[names], id="-".join(names)) for names in picked],
         indirect=[name for name in values if name in ("any_shell", "launch")],
     )
 
@@ -100,7 +87,7 @@ def launch(request):
     """Return a function that starts pyinit where the parameter says.
 
     That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS, LENT or SHELLS.
-    What is returned has .init, pyinit's pid, and said(), write() and end().
+    What is returned has .init, pyinit's pid, and said() and write().
     """
     where = request.param
 
@@ -120,7 +107,7 @@ def launch(request):
     return launch
 
 
-@pytest.fixture(params=[*SHELLS])
+@pytest.fixture
 def any_shell(request, terminal):
     """Each interactive shell with job control, at its prompt."""
     return interactive(terminal, request.param)
@@ -202,10 +189,7 @@ def look(pid):
         return "gone"
     if letter not in "ST" or call.startswith("running"):
         return None
-    switches = [
-        field(status, f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary")
-    ]
-    return (letter, call, *switches)
+    return letter, call, re.findall(r"switches:\s*(\d+)", status)
 
 
 def descendants(pid):
@@ -253,22 +237,27 @@ def send(pid, *numbers):
     """Send signals to pyinit, each when it has dealt with the one before, until it ends."""
     for number in numbers:
         with contextlib.suppress(ProcessLookupError):
-            if state(pid) not in ("Z", ""):
+            if not is_gone(pid):
                 os.kill(pid, number)
             handled(pid)
-
-
-def cpu(pid):
-    """Return how many nanoseconds a process has run."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
 def idle(pid, seconds=0.03):
     """Show that a process that has nothing to do takes no time of the CPU's."""
     at_rest(pid)
-    before = cpu(pid)
+    schedstat = Path(f"/proc/{pid}/schedstat")  # first the nanoseconds that it has run
+    before = schedstat.read_text().split()[0]
     time.sleep(seconds)  # a stretch of idleness, not a wait for something
-    assert cpu(pid) == before, f"{(cpu(pid) - before) / 1e6:.3f} ms of CPU"
+    assert schedstat.read_text().split()[0] == before, "it takes none of the CPU's time"
+
+
+def is_gone(pid):
+    return state(pid) in ("Z", "")
+
+
+def end(*pids):
+    """Wait until processes have ended, whether their parent has waited for them or not."""
+    until(lambda: all(map(is_gone, pids)), f"{pids} have ended")
 
 
 # --- Who has the terminal ---------------------------------------------------------------
@@ -282,24 +271,9 @@ def shell_reads(screen):
     assert screen.foreground() == screen.pid, "the shell has the terminal"
 
 
-def jobs_end(screen):
-    """Wait until no job of the shell's is left; it can have waited for them or not."""
-    until(
-        lambda: all(state(pid) in ("Z", "") for pid in children(screen.pid)),
-        "the jobs have ended",
-    )
-
-
-def tostop(screen):
-    """Let the terminal stop who writes to it in the background, by SIGTTOU."""
-    attributes = termios.tcgetattr(screen.master)
-    attributes[3] |= termios.TOSTOP
-    termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
-
-
-def fg(screen, job, number=""):
+def fg(screen, job):
     """Type fg; wait until the job, or its command, has the terminal."""
-    screen.type(f"fg {number}\n")
+    screen.type("fg\n")
     until(
         lambda: screen.foreground() in (job, *descendants(job)),
         "the job has the terminal",

@@ -20,10 +20,10 @@ from jobs import (
     at_rest,
     command_of,
     crossed,
+    end,
     fg,
     idle,
     job,
-    jobs_end,
     shell_reads,
     stop,
     up,
@@ -35,6 +35,7 @@ from support import (
     PYINIT,
     PYTHON,
     REPORTER,
+    children,
     delay,
     hold,
     mask,
@@ -61,7 +62,7 @@ def test_bg(launch, how):
     # reads meanwhile.
     os.kill(screen.init, signal.SIGTERM)
     screen.said("end 15")
-    until(lambda: state(screen.init) in ("Z", ""), "the job has ended")
+    end(screen.init)
     shell_reads(screen)
 
 
@@ -246,7 +247,7 @@ def test_a_reader_in_the_background(any_shell, mode, ignored):
     if "TTIN" in ignored:
         screen.type(ignoring(ignored, f"{INIT} {mode} cat") + " &\n")
         screen.expect("Input/output error")
-        jobs_end(screen)
+        end(*children(screen.pid))
         shell_reads(screen)
         return
     pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER}") + " &")

@@ -29,6 +29,7 @@ from jobs import (
     handled,
     idle,
     interactive,
+    is_gone,
     send,
     shell_reads,
     type_job,
@@ -48,10 +49,6 @@ RULES += ["TSTP:0", "TSTP:CONT", "TTIN:USR2", "TSTP:USR2", "TTOU:WINCH", "TSTP:T
 RULES += ["CONT:0", "CONT:USR2", "CONT:TSTP", "CONT:TERM", "USR1:CONT", "USR1:TERM"]
 KINDS = ["", "", "handles", "nano", "ends"]
 STOPPING = {"STOP", "TSTP", "TTIN", "TTOU"}
-
-
-def is_gone(pid):
-    return state(pid) in ("Z", "")
 
 
 class Sequence:

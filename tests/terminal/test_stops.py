@@ -12,19 +12,17 @@ import signal
 from jobs import (
     ANSWER,
     ANSWERS,
-    ENDS,
     LAYOUTS,
     NO_TERMINAL,
     OPTIONS,
     SHELLS,
-    WAYS,
     at_rest,
     command_of,
     crossed,
     descendants,
+    end,
     fg,
     handled,
-    jobs_end,
     send,
     shell_reads,
     status,
@@ -32,6 +30,9 @@ from jobs import (
     up,
 )
 from support import AT_PROMPT, STOPS, marked, state, until, until_state
+
+ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
+WAYS = ["Ctrl-Z", *STOPS]
 
 
 def goes_on(process):
@@ -57,10 +58,6 @@ def received(rule):
     return number_of(rule.partition(":")[0])
 
 
-def end(pids):
-    until(lambda: all(state(pid) in ("Z", "") for pid in pids), "all of them end")
-
-
 # --- Whom we have stopped we can end ----------------------------------------------------
 
 # Beside the four themselves: as nginx needs it, and systemd's halt.
@@ -69,26 +66,26 @@ REWRITTEN = ["TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"]
 
 @crossed(
     # (With -c, a group without a shell is not stopped by what we pass on.)
-    lambda launch, mode, how, end: (mode or how == "Ctrl-Z") and launch not in SHELLS,
+    lambda launch, mode, how, rule: (mode or how == "Ctrl-Z") and launch not in SHELLS,
     launch=[*NO_TERMINAL, "container", *SHELLS],
     mode=OPTIONS,
     how=WAYS,
-    end=["TERM", "HUP", "INT", "QUIT", *REWRITTEN],
+    rule=["TERM", "HUP", "INT", "QUIT", *REWRITTEN],
 )
-def test_a_handler_is_run(launch, mode, how, end):
-    process = launch(*mode, *["-r", end] * (":" in end), *ANSWERS, "ends")
+def test_a_handler_is_run(launch, mode, how, rule):
+    process = launch(*mode, *["-r", rule] * (":" in rule), *ANSWERS, "ends")
     command = up(process)
     stop(process, how)
     until_state(command, "T")
     if process.where in SHELLS:
         process.stopped()
     at_rest(process.init)
-    os.kill(process.init, received(end))
+    os.kill(process.init, received(rule))
     # In a shell, too, this alone ends it: it need not have the terminal.
     goes_on(process)
-    process.said(f"end {number_of(end.rpartition(':')[2]):d}")
+    process.said(f"end {number_of(rule.rpartition(':')[2]):d}")
     if process.where in SHELLS:
-        jobs_end(process)
+        end(process.init)
         shell_reads(process)
     else:
         assert process.status() == 7
@@ -133,8 +130,8 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     if by != "itself":
         os.kill(command, signal.SIGSTOP)
     until_state(command, "T")
-    for end in ENDS:
-        os.kill(process.init, end)
+    for number in ENDS:
+        os.kill(process.init, number)
     assert at_rest(process.init, command) == ["S", "T"]
     os.kill(process.init, signal.SIGCONT)
     assert process.status() > 128
@@ -215,7 +212,7 @@ def test_those_that_were_stopped_before(launch, stop, options):
         is_alive(process, left)
         os.kill(left, signal.SIGKILL)
     assert process.status() == 137
-    end(marked(process.run))
+    end(*marked(process.run))
 
 
 # --- What -r makes of it: nothing that only SIGKILL ends --------------------------------
@@ -240,7 +237,7 @@ def test_it_can_be_ended(launch, mode, rule):
     everybody = [process.init, *descendants(process.init)]
     send(process.init, received(rule), signal.SIGCONT, received(rule))
     send(process.init, *[signal.SIGTERM, signal.SIGCONT] * 2)
-    end(everybody)
+    end(*everybody)
     if process.where in SHELLS:
         shell_reads(process)
 
