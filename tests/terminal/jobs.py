@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
 OPTIONS = {"default": [], "single": ["-c"]}
 ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
 ANSWER = shlex.join(ANSWERS)
+WAYS = ["Ctrl-Z", "TSTP", "TTIN", "TTOU"]  # to stop
 
 
 def crossed(unless=None, **values):
@@ -154,12 +156,18 @@ def up(process):
     return children(process.init)[0]
 
 
+def received(rule):
+    """Return the number of the signal that a rule of -r is for; or that a name means."""
+    name, _, more = rule.partition(":")[0].partition("+")
+    return getattr(signal, f"SIG{name}") + int(more or 0)
+
+
 def stop(process, how):
     """Stop pyinit's command by a key, or by a signal to pyinit."""
     if how == "Ctrl-Z":
         process.press("\x1a")
     else:
-        os.kill(process.init, how)
+        os.kill(process.init, received(how))
 
 
 def status(process):

@@ -19,9 +19,7 @@ from support import (
     KEYS,
     PYINIT,
     PYINIT_FILE,
-    PYTHON,
     REPORTER,
-    as_user,
     mounted,
     need,
     only_child,
@@ -43,13 +41,6 @@ def device(screen):
     return (minor & 0xFF) | major << 8 | (minor & ~0xFF) << 12
 
 
-def ends(screen, pid):
-    """End the reporter."""
-    os.kill(pid, signal.SIGTERM)
-    screen.said("15")
-    assert screen.status() == 7
-
-
 # --- It becomes the child's -------------------------------------------------------------
 
 
@@ -64,7 +55,6 @@ def test_it_is_the_childs_and_not_ours(launch):
     for pid in (child, screen.init):  # and nothing of it stays open
         fds = Path(f"/proc/{pid}/fd")
         until(lambda fds=fds: sorted(os.listdir(fds)) == ["0", "1", "2"], f"{fds}")
-    ends(screen, screen.init)
 
 
 @crossed(launch=LENT)
@@ -84,15 +74,6 @@ def test_stdin_alone(launch):
     assert got == "64"
 
 
-@crossed(launch=LENT)
-def test_with_c_all_is_as_it_was(launch):
-    # Without a session of its own the child cannot have a terminal of its own.
-    screen = launch("-c", "--", *REPORTER, "7")
-    screen.expect("ready .*\n")
-    assert stat(only_child(screen.init))[2] == 0
-    ends(screen, screen.init)
-
-
 @pytest.mark.parametrize("gone", ["/dev/pts", "/dev", "/proc"])
 def test_a_terminal_without_a_name(terminal, gone):
     """Nothing to open, so all is as it was: no message, and no failure."""
@@ -101,15 +82,9 @@ def test_a_terminal_without_a_name(terminal, gone):
         setup += " && mknod -m 666 /dev/null c 1 3"
     screen = terminal(*mounted(setup), *PYINIT, *REPORTER, "7", ours=False)
     assert screen.expect("^.*\n").startswith("ready ")
-    ends(screen, screen.pid)
-
-
-def test_a_terminal_that_may_not_be_opened(terminal, public):
-    """As root's terminal is for whom su has made of root: silently as it was."""
-    reporter = [*PYTHON, shutil.copy(REPORTER[-1], public), "7"]
-    screen = terminal(*as_user(64013, [*PYINIT, *reporter]), ours=False)
-    assert screen.expect("^.*\n").startswith("ready ")
-    ends(screen, screen.pid)
+    os.kill(screen.pid, signal.SIGTERM)
+    screen.said("15")
+    assert screen.status() == 7
 
 
 # --- It is somebody's, and stays theirs -------------------------------------------------

@@ -56,11 +56,6 @@ ANOTHER = [*PYTHON, "-c", ANOTHER_HAS_THE_TERMINAL]
 ALONE = [*LAYOUTS, *LENT]
 
 
-def has_none(launch, *case):
-    """Where the child has no session, what was lent cannot be its terminal: with -c."""
-    return launch in LENT and case[0]
-
-
 @crossed(launch=ALONE)
 def test_a_shell_has_job_control(launch):
     screen = launch(*BASH)
@@ -80,7 +75,8 @@ def test_a_shell_has_job_control(launch):
 
 
 @crossed(
-    has_none,
+    # (With -c the child has no session, so that what was lent cannot be its terminal.)
+    lambda launch, mode, key: launch in LENT and mode,
     launch=[*ALONE, "bash"],
     mode=OPTIONS,
     key={number.name: (key, number) for key, number in KEYS},
@@ -213,7 +209,7 @@ def test_the_terminal_is_given_back(terminal, command):
     screen.expect("same True\n")
 
 
-@crossed(how=["Ctrl-Z", signal.SIGTSTP])
+@crossed(how=["Ctrl-Z", "TSTP"])
 def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     # A parent that resumes its job as it is; a shell would have taken the terminal.
     program = (

@@ -16,6 +16,7 @@ from jobs import (
     NO_TERMINAL,
     OPTIONS,
     SHELLS,
+    WAYS,
     at_rest,
     command_of,
     crossed,
@@ -23,6 +24,7 @@ from jobs import (
     end,
     fg,
     handled,
+    received,
     send,
     shell_reads,
     status,
@@ -32,7 +34,6 @@ from jobs import (
 from support import AT_PROMPT, STOPS, marked, state, until, until_state
 
 ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
-WAYS = ["Ctrl-Z", *STOPS]
 
 
 def goes_on(process):
@@ -46,16 +47,6 @@ def is_alive(process, pid):
     assert state(pid) != "T"
     os.kill(pid, signal.SIGUSR2)
     process.said("alive")
-
-
-def number_of(word):
-    name, _, more = word.partition("+")
-    return getattr(signal, f"SIG{name}") + int(more or 0)
-
-
-def received(rule):
-    """Return the number of the signal that a rule is for."""
-    return number_of(rule.partition(":")[0])
 
 
 # --- Whom we have stopped we can end ----------------------------------------------------
@@ -83,7 +74,7 @@ def test_a_handler_is_run(launch, mode, how, rule):
     os.kill(process.init, received(rule))
     # In a shell, too, this alone ends it: it need not have the terminal.
     goes_on(process)
-    process.said(f"end {number_of(rule.rpartition(':')[2]):d}")
+    process.said(f"end {received(rule.rpartition(':')[2]):d}")
     if process.where in SHELLS:
         end(process.init)
         shell_reads(process)
@@ -159,27 +150,20 @@ def test_whom_others_have_resumed_gets_no_sigcont(container):
 GRACE = ["--grace", "30"]
 # It leaves who has a handler for SIGTERM and the default action for what stops.
 LEAVES = ["sh", "-c", f"{ANSWER} left & read line; exit 4"]
-RULES_OF_GRACE = ["TSTP:TSTP", "TSTP:STOP", "USR1:STOP", "TSTP:TTIN"]
-
-
-def is_no_case(launch, options, how):
-    if how == "Ctrl-Z" and launch in NO_TERMINAL:
-        return True
-    if options[:1] == ["-c"]:  # waits for others as PID 1 alone
-        return launch not in ("pid1", "container") or how == signal.SIGUSR1
-    if options:
-        return launch != "pid1" or how != received(options[1])
-    return how == signal.SIGUSR1
 
 
 @crossed(
-    is_no_case,
+    # With -c it waits for others as PID 1 alone.
+    lambda launch, mode, how: (
+        (mode and launch not in ("pid1", "container"))
+        or (how == "Ctrl-Z" and launch in NO_TERMINAL)
+    ),
     launch=[*NO_TERMINAL, *LAYOUTS, *SHELLS],
-    options={**OPTIONS, **{rule: ["-r", rule] for rule in RULES_OF_GRACE}},
-    how=[*WAYS, signal.SIGUSR1],
+    mode=OPTIONS,
+    how=[*WAYS, "TSTP:TSTP", "TSTP:STOP", "USR1:STOP", "TSTP:TTIN"],
 )
-def test_a_stop_in_the_grace(launch, options, how):
-    process = launch(*options, *GRACE, *LEAVES)
+def test_a_stop_in_the_grace(launch, mode, how):
+    process = launch(*mode, *["-r", how] * (":" in how), *GRACE, *LEAVES)
     up(process)
     left = command_of(process.init)
     process.write("\n")
@@ -242,19 +226,21 @@ def test_it_can_be_ended(launch, mode, rule):
         shell_reads(process)
 
 
-@crossed(mode=OPTIONS, rule=RULES)
-def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, rule):
-    # A Ctrl-Z before it, and one after it, are undone: nobody else could resume that.
-    # Only a SIGCONT that the rule has made a stop is taken back by nobody who sends it:
-    # then the stop lasts, as it was asked for. And SIGTERM ends it.
-    screen = container(*mode, "-r", rule, *ANSWERS)
+@crossed(mode=OPTIONS, kind=["", "handles", "nano"], rule=RULES)
+def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, kind, rule):
+    # A Ctrl-Z before it, and one after it, are undone: nobody else could resume that. The
+    # command takes a stop as it is; handles it and goes on; or stops itself, as nano does.
+    screen = container(*mode, "-r", rule, *ANSWERS, kind)
     up(screen)
-    screen.press("\x1a")
-    screen.answers("one")
-    send(screen.init, received(rule), signal.SIGCONT)
-    screen.press("\x1a")
-    if rule not in ("CONT:STOP", "CONT:TSTP"):
-        screen.answers("two")
+    for line in ("one", "two", "three"):
+        screen.press("\x1a")
+        # Only a SIGCONT that the rule has made a stop is taken back by nobody who sends
+        # it: then the stop lasts, as it was asked for.
+        if line == "one" or rule not in ("CONT:STOP", "CONT:TSTP"):
+            screen.answers(line)
+        at_rest(screen.init)
+        send(screen.init, received(rule), signal.SIGCONT)
+        at_rest(screen.init)
     os.kill(screen.init, signal.SIGTERM)
     assert screen.status() == 143
 
@@ -290,26 +276,6 @@ def test_a_stop_that_was_asked_for_lasts(launch, mode, rule):
         at_rest(process.init)
 
 
-@crossed(
-    mode=OPTIONS,
-    kind=["", "handles", "nano"],
-    rule=["TSTP:TSTP", "USR1:TSTP", "TTIN:TSTP"],
-)
-def test_a_stop_that_came_to_nothing_is_not_remembered(container, mode, kind, rule):
-    # The command handles it and goes on; or stops itself, as nano does.
-    screen = container(*mode, "-r", rule, *ANSWERS, kind)
-    up(screen)
-    for line in ("one", "two"):
-        for resumed in (True, False):
-            if resumed:
-                send(screen.init, received(rule), signal.SIGCONT)
-            else:
-                screen.press("\x1a")
-            screen.said(*["TSTP"] * bool(kind))
-            screen.answers(line)
-            at_rest(screen.init)
-
-
 @crossed(launch=SHELLS, mode=OPTIONS, rule=["CONT:0", "CONT:USR2", "CONT:TERM"])
 def test_fg_resumes_the_job_or_ends_it(launch, mode, rule):
     screen = launch(*mode, "-r", rule, *ANSWERS)
@@ -337,7 +303,7 @@ def test_a_rewritten_stop_still_stops_us(launch, mode, stop, sent):
     # And one that is dropped stops nobody.
     process = launch(*mode, "-r", f"{stop}:{sent}", *ANSWERS)
     command = up(process)
-    os.kill(process.init, number_of(stop))
+    os.kill(process.init, received(stop))
     stops = "S" if sent == "0" else "T"
     assert at_rest(process.init, command) == [stops, "S"]
     os.kill(process.init, signal.SIGCONT)
