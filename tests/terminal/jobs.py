@@ -66,7 +66,7 @@ def crossed(unless=None, **values):
     return pytest.mark.parametrize(
         [*values],
         [pytest.param(*cases[names], id="-".join(names)) for names in picked],
-        indirect=[name for name in values if name in ("any_shell", "launch")],
+        indirect=[name for name in values if name in ("screen", "launch")],
     )
 
 
@@ -110,8 +110,8 @@ def launch(request):
 
 
 @pytest.fixture
-def any_shell(request, terminal):
-    """Each interactive shell with job control, at its prompt."""
+def screen(request, terminal):
+    """An interactive shell with job control, at its prompt: the parameter says which."""
     return interactive(terminal, request.param)
 
 
@@ -140,8 +140,6 @@ def job(screen, line):
     """Make pyinit a job of the shell's, until its command is up; return pyinit's pid."""
     pid = type_job(screen, line)
     screen.expect(f"^(?:{AT_PROMPT})?up\n")
-    if not line.endswith("&"):
-        until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
     at_rest(pid)
     return pid
 

@@ -13,7 +13,6 @@ import termios
 import pytest
 from jobs import (
     ANSWER,
-    ANSWERS,
     MODES,
     OPTIONS,
     SHELLS,
@@ -25,8 +24,6 @@ from jobs import (
     idle,
     job,
     shell_reads,
-    stop,
-    up,
 )
 from support import (
     ECHOES,
@@ -48,22 +45,6 @@ from support import (
 )
 
 
-@crossed(launch=SHELLS, how=["Ctrl-Z", "TSTP"])
-def test_bg(launch, how):
-    screen = launch(*ANSWERS, "ends", "still")
-    command = up(screen)
-    stop(screen, how)
-    screen.stopped()
-    screen.run("bg")
-    until_state(command, "S")
-    # It ends in the background, and must not take the terminal from the shell, which
-    # reads meanwhile.
-    os.kill(screen.init, signal.SIGTERM)
-    screen.said("end 15")
-    end(screen.init)
-    shell_reads(screen)
-
-
 def test_tostop_in_the_foreground(shell):
     # There all is written, pyinit's own lines too.
     shell.run("stty tostop")
@@ -81,7 +62,6 @@ SLEEP = shlex.join(["sh", "-c", "echo up; exec sleep 100"])
         (f"{INIT} -c {SLEEP} </dev/null", 130),
         (f"sh -c {shlex.quote(f'{INIT} {SLEEP}; exit 5')}", "(5|130)"),
     ],
-    ids=["another stdin", "another stdin, single", "a script"],
 )
 def test_ctrl_z_where_another_leads_the_group(shell, line, status):
     job(shell, line)
@@ -212,11 +192,10 @@ def ignoring(ignored, command):
     return f"(trap '' {ignored.replace('none', '')}; exec {command})"
 
 
-@crossed(any_shell=SHELLS, mode=MODES, ignored=IGNORED)
-def test_a_reader_in_the_background(any_shell, mode, ignored):
+@crossed(screen=SHELLS, mode=MODES, ignored=IGNORED)
+def test_a_reader_in_the_background(screen, mode, ignored):
     # It stops; or, where SIGTTIN is what it ignores, as after nohup-like wrappers and in
     # supervisors, it gets an error, as it would without pyinit.
-    screen = any_shell
     if "TTIN" in ignored:
         screen.type(ignoring(ignored, f"{INIT} {mode} cat") + " &\n")
         screen.expect("Input/output error")
@@ -235,23 +214,20 @@ def test_a_reader_in_the_background(any_shell, mode, ignored):
     shell_reads(screen)
 
 
-# The command has the default action back, as a shell has; or not.
-STOPPED = {
-    "default Ctrl-Z": ("default", "Ctrl-Z"),
-    "Ctrl-Z": ("", "Ctrl-Z"),
-    "SIGSTOP": ("default", "SIGSTOP"),
-}
-
-
-@crossed(any_shell=SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)
-def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
+@crossed(
+    screen=SHELLS,
+    mode=MODES,
+    ignored=IGNORED,
+    kind=["default", ""],  # it has the default action back, as a shell has; or not
+    how=["Ctrl-Z", "SIGSTOP"],
+)
+def test_its_stop_is_followed(screen, mode, ignored, kind, how):
     # Whatever pyinit was started with: so the shell has the terminal.
-    screen, (kind, how) = any_shell, stopped
     pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER} {kind}"))
     command = command_of(pid)
     for line in ("one", "two"):
         screen.press("\x1a") if how == "Ctrl-Z" else os.kill(command, signal.SIGSTOP)
-        if not kind and "TSTP" in ignored:
+        if how == "Ctrl-Z" and not kind and "TSTP" in ignored:
             at_rest(pid)
             assert screen.foreground() != screen.pid
         else:
@@ -279,7 +255,7 @@ def outside():
 
 
 @crossed(
-    any_shell=SHELLS,
+    screen=SHELLS,
     line={
         "reads": f"{INIT} {ANSWER}",
         "still-single": f"{INIT} -c {ANSWER} still",
@@ -288,8 +264,8 @@ def outside():
         "still": f"{INIT} {ANSWER} still",
     },
 )
-def test_ctrl_z_where_the_shell_is_outside(any_shell, line):
-    screen, reads = any_shell, line.endswith(ANSWER)
+def test_ctrl_z_where_the_shell_is_outside(screen, line):
+    reads = line.endswith(ANSWER)
     pid = job(screen, f"{outside()} {line}")
     command = command_of(pid)
     for how in ("fg", "fg" if reads else "bg"):
@@ -312,21 +288,20 @@ def test_ctrl_z_where_the_shell_is_outside(any_shell, line):
     shell_reads(screen)
 
 
-@crossed(any_shell=SHELLS)
-def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
+@crossed(screen=SHELLS)
+def test_bg_right_after_ctrl_z_where_the_shell_is_outside(screen):
     # It comes between pyinit's look for a SIGCONT and the stop, which is none for PID 1.
     trace = shlex.join(hold("rt_sigpending", 0.3, rule="delay_exit"))
-    pid = job(any_shell, f"{outside()} {trace} {INIT} {ANSWER} still")
+    pid = job(screen, f"{outside()} {trace} {INIT} {ANSWER} still")
     command = command_of(pid)
-    any_shell.suspend()
-    any_shell.run("bg")
+    screen.suspend()
+    screen.run("bg")
     until_state(command, "S")
 
 
-@crossed(any_shell=SHELLS, mode=MODES)
-def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
+@crossed(screen=SHELLS, mode=MODES)
+def test_a_background_job_where_the_shell_is_outside(screen, mode):
     # What would stop cat reaches only who can be stopped; the shell reads all the same.
-    screen = any_shell
     pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} still &")
     idle(pid)
     shell_reads(screen)
@@ -338,17 +313,15 @@ def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
 # The shell sends it no SIGCONT then. It finds out that it may have the terminal when it
 # wants that: it stops by SIGTTIN or SIGTTOU, as pyinit's own group is in the foreground.
 
-WANTS = {
-    "reads": ("", ()),
-    "stty": ("stty", ["set\n"]),
-    "writes": ("writes", ["written\n"]),
-}
 
-
-@crossed(any_shell=SHELLS, mode=MODES, wants=WANTS, how=["bg", "&", "stays there"])
-def test_a_running_job_that_wants_the_terminal(any_shell, mode, wants, how):
-    screen, (kind, says) = any_shell, wants
-    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind}" + " &" * (how != "bg"))
+@crossed(
+    screen=SHELLS,
+    mode=MODES,
+    wants=["reads", "stty", "writes"],
+    how=["bg", "&", "stays there"],
+)
+def test_a_running_job_that_wants_the_terminal(screen, mode, wants, how):
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later {wants}" + " &" * (how != "bg"))
     if how == "bg":
         screen.press("\x1a")
         screen.stopped()
@@ -356,7 +329,7 @@ def test_a_running_job_that_wants_the_terminal(any_shell, mode, wants, how):
         until_state(command_of(pid), "S")
     if how != "stays there":
         fg(screen, pid)
-    if kind == "writes":  # who is in the background is stopped then
+    if wants == "writes":  # who is in the background is stopped then
         attributes = termios.tcgetattr(screen.master)
         attributes[3] |= termios.TOSTOP
         termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
@@ -366,17 +339,15 @@ def test_a_running_job_that_wants_the_terminal(any_shell, mode, wants, how):
         idle(pid)
         shell_reads(screen)
         fg(screen, pid)
-    screen.expect(*says)
     screen.answers("hello")
     idle(pid)
     screen.leave("\x04", 0)
     shell_reads(screen)
 
 
-@crossed(any_shell=SHELLS, mode=MODES)
-def test_keys_before_it_wants_the_terminal(any_shell, mode):
+@crossed(screen=SHELLS, mode=MODES)
+def test_keys_before_it_wants_the_terminal(screen, mode):
     # The terminal still has pyinit's own group in the foreground, not the command's.
-    screen = any_shell
     pid = job(screen, f"{INIT} {mode} {ANSWER} later &")
     for resumed in range(2):
         fg(screen, pid)

@@ -12,7 +12,7 @@ import signal
 import time
 
 import pytest
-from jobs import ANSWERS, LAYOUTS, LENT, OPTIONS, crossed, stop, up
+from jobs import LAYOUTS, LENT, OPTIONS, crossed
 from support import (
     AT_PROMPT,
     BASH,
@@ -24,7 +24,6 @@ from support import (
     REPORTER,
     delay,
     hold,
-    namespace,
     only_child,
     strace,
     tool,
@@ -88,25 +87,6 @@ def test_the_terminals_signals_come_once(launch, mode, key):
 
 
 # --- Ctrl-Z, and other stops ------------------------------------------------------------
-
-
-# (What was lent has a session of its own, whose stops are its own affair.)
-@crossed(
-    lambda launch, mode, kind: launch in LENT and (mode or kind),
-    launch=ALONE,
-    mode=OPTIONS,
-    kind=["", "nano"],
-)
-def test_ctrl_z_does_not_wedge(launch, mode, kind):
-    # Nor if the command stops itself, as nano and mutt do: SIGTSTP is caught.
-    screen = launch(*mode, *ANSWERS, kind)
-    up(screen)
-    for line in ("one", "two"):
-        screen.press("\x1a")
-        screen.said(*["TSTP", "back"] * bool(kind))
-        screen.answers(line)
-    screen.type("\x04")
-    assert screen.process.status() == 0
 
 
 def test_ctrl_z_while_the_last_one_is_answered(container):
@@ -185,19 +165,18 @@ def test_started_in_the_background_it_reads(terminal):
     screen.answers("hello")
 
 
-@crossed(is_pid_1=[False, True], mode=OPTIONS)
-def test_started_in_the_background_it_stays_there(terminal, is_pid_1, mode):
+@crossed(mode=OPTIONS)
+def test_started_in_the_background_it_stays_there(terminal, mode):
     # Another group has the terminal from the start, and keeps it as long as the command
     # does not want it: Ctrl-C is for that group.
     sleep = ["sh", "-c", "echo up; sleep 100; echo slept"]
-    before = [*namespace(), "--"] if is_pid_1 else []
-    screen = terminal(*before, *ANOTHER, *REPORTER, "--", *PYINIT, *mode, *sleep)
+    screen = terminal(*ANOTHER, *REPORTER, "--", *PYINIT, *mode, *sleep)
     # In whichever order they come.
     screen.expect("(ready .*\nup|up\nready .*)\n")
     for _ in range(2):
         screen.type("\x03")
         screen.expect("^2\n")
-    os.kill(only_child(screen.pid) if is_pid_1 else screen.pid, signal.SIGTERM)
+    os.kill(screen.pid, signal.SIGTERM)
     assert screen.process.status() == 128 + signal.SIGTERM
 
 
@@ -209,8 +188,7 @@ def test_the_terminal_is_given_back(terminal, command):
     screen.expect("same True\n")
 
 
-@crossed(how=["Ctrl-Z", "TSTP"])
-def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
+def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal):
     # A parent that resumes its job as it is; a shell would have taken the terminal.
     program = (
         "import os, signal, sys\n"
@@ -229,8 +207,7 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal, how):
     )
     screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
     screen.expect("up\n")
-    screen.init = only_child(screen.pid)
-    stop(screen, how)
+    screen.type("\x1a")
     screen.expect("stopped\n")  # or the command could read all, and end, before
     screen.answers("hello")
     screen.type("\x04")

@@ -10,7 +10,7 @@ an interactive bash as the shell, as PID 1, and in a script. After each step:
 
 and at the end, which is SIGTERM and SIGCONT to pyinit:
 
-- nothing is left, so nothing that only SIGKILL ends
+- it ends, so nothing is left that only SIGKILL ends
 - the terminal is whose it was before, and that reads from it
 
 PYINIT_SEED=S: what they are made from; PYINIT_SEQUENCES=N: how many. A failure says what
@@ -25,8 +25,6 @@ import pytest
 from jobs import (
     ANSWER,
     at_rest,
-    descendants,
-    handled,
     idle,
     interactive,
     is_gone,
@@ -34,7 +32,7 @@ from jobs import (
     shell_reads,
     type_job,
 )
-from support import FULL, INIT, command_line, namespace, only_child, state, until
+from support import FULL, INIT, namespace, only_child, state, until
 
 SEED = os.environ.get("PYINIT_SEED", "1")
 COUNT = int(os.environ.get("PYINIT_SEQUENCES") or (150 if FULL else 9))
@@ -64,28 +62,18 @@ class Sequence:
         self.history = [self.line()]
         self.start(terminal)
 
-    def chance(self, one_in):
-        return self.choose.randrange(one_in) == 0
-
     def line(self):
         """Choose what to start, as a line for a shell."""
         words = [INIT] + ["-c"] * (self.mode == "single")
         words += [f"-r {rule}" for rule in self.rules]
-        command = [ANSWER, self.choose.choice(KINDS)]
-        # Who is left has the command's group, and can have another state than that.
-        self.has_left = self.mode != "single" and self.chance(2)
-        if self.has_left:
-            words.append("--grace 20")
-            command.append("leaves")
-        if self.mode == "session":
-            command.append("still </dev/null")
-        line = " ".join([*words, *command])
-        if self.world == "shell" and self.chance(4):
-            line = f"(trap '' TSTP; exec {line})"
-        return line + " &" * (self.world == "shell" and self.chance(3))
+        words += [ANSWER, self.choose.choice(KINDS)]
+        line = " ".join(words) + " still </dev/null" * (self.mode == "session")
+        if self.world != "shell":
+            return line
+        return self.choose.choice([line, f"(trap '' TSTP; exec {line})", line + " &"])
 
     def start(self, terminal):
-        """Start pyinit; set screen, init, command, left, and the shell that reads."""
+        """Start pyinit; set screen, init, command, and the shell that reads."""
         [line] = self.history
         if self.world == "shell":
             self.screen = interactive(terminal, "bash")
@@ -95,14 +83,12 @@ class Sequence:
         else:
             line = f'trap : INT QUIT; {line}; echo then; read line; echo "=$line="'
             self.screen = terminal("sh", "-c", line)
-        self.screen.expect(*["up\n"] * (1 + self.has_left))
+        self.screen.expect("up\n")
         if self.world != "shell":
             self.init = only_child(self.screen.pid)
         self.shell = self.screen.pid
         self.screen.open()  # it may all be over after a step
         self.command = only_child(self.init)
-        until(lambda: "answers" in " ".join(command_line(self.command)), "the command")
-        self.left = only_child(self.command) if self.has_left else None
         at_rest(self.shell)
 
     def shell_has_terminal(self):
@@ -137,10 +123,7 @@ class Sequence:
             pid = self.init if what == "init" else self.command
             if not is_gone(pid):
                 os.kill(pid, getattr(signal, f"SIG{name}"))
-        if is_gone(self.command):  # in the grace pyinit looks for those left
-            handled(self.init)
-        else:
-            at_rest(self.shell)
+        at_rest(self.shell)
 
     def note(self, what, name):
         """Keep what a process has asked for."""
@@ -156,20 +139,17 @@ class Sequence:
         steps = self.steps()
         what, name = self.choose.choices([*steps], [*steps.values()])[0]
         was_the_shells = self.shell_has_terminal()
-        left_before = state(self.left)
         self.history.append(f"{what} {name}")
         self.do(what, name)
-        states = [state(pid) for pid in (self.init, self.command, self.left)]
+        states = state(self.init), state(self.command)
         self.history[-1] += f" -> {states}{' $' * self.shell_has_terminal()}"
         if was_the_shells and (what, name) != ("type", "fg"):
             assert self.shell_has_terminal(), "the shell still has the terminal"
-        if is_gone(self.command) and left_before != "T":
-            assert states[2] != "T", "nobody is frozen whom the grace is for"
-        if "T" not in states[:2]:
+        if "T" not in states:
             self.asked = self.stopped_by_others = False
         elif self.world != "shell" and states[1] == "T":
             assert self.asked, "no key stops the command where nobody resumes it"
-        if not is_gone(self.command):
+        if not is_gone(self.init):
             idle(self.init, 0.002)  # (It has come to rest: a loop never would.)
 
     # --- The end ------------------------------------------------------------------
@@ -177,16 +157,15 @@ class Sequence:
     def end(self):
         """End it, by SIGTERM and SIGCONT; look at what must hold then."""
         self.screen.flush()  # of that, the script is to read nothing
-        all_of_it = [self.init, self.command, self.left, *descendants(self.init)]
 
         def ended():
             # Again and again: some of it ends by a second one.
             send(self.init, signal.SIGTERM, signal.SIGCONT)
             if self.stopped_by_others and state(self.command) == "T":
                 os.kill(self.command, signal.SIGCONT)
-            return all(is_gone(pid) for pid in all_of_it)
+            return is_gone(self.init) and is_gone(self.command)
 
-        until(ended, "SIGTERM and SIGCONT end all of it")
+        until(ended, "SIGTERM and SIGCONT end it")
         if self.world == "shell":
             until(self.shell_has_terminal, "the shell has the terminal again")
             shell_reads(self.screen)

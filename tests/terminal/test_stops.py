@@ -13,6 +13,7 @@ from jobs import (
     ANSWER,
     ANSWERS,
     LAYOUTS,
+    LENT,
     NO_TERMINAL,
     OPTIONS,
     SHELLS,
@@ -57,14 +58,16 @@ REWRITTEN = ["TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"]
 
 @crossed(
     # (With -c, a group without a shell is not stopped by what we pass on.)
-    lambda launch, mode, how, rule: (mode or how == "Ctrl-Z") and launch not in SHELLS,
+    lambda launch, mode, how, rule: (
+        ":" in rule if launch in SHELLS else mode or how == "Ctrl-Z"
+    ),
     launch=[*NO_TERMINAL, "container", *SHELLS],
     mode=OPTIONS,
     how=WAYS,
     rule=["TERM", "HUP", "INT", "QUIT", *REWRITTEN],
 )
 def test_a_handler_is_run(launch, mode, how, rule):
-    process = launch(*mode, *["-r", rule] * (":" in rule), *ANSWERS, "ends")
+    process = launch(*mode, *["-r", rule] * (":" in rule), *ANSWERS, "ends", "still")
     command = up(process)
     stop(process, how)
     until_state(command, "T")
@@ -183,18 +186,13 @@ def test_those_that_were_stopped_before(launch, stop, options):
     # pyinit has stopped the group, and SIGKILL ends the command. Those left could not do
     # anything about their SIGTERM before the grace is over; and without one, nobody
     # would kill them when a pyinit that is not PID 1 ends.
-    sleep = ["sh", "-c", "sleep 100 & echo up; read line"]
-    process = launch(*options, *(LEAVES if options else sleep))
+    process = launch(*options, "sh", "-c", "sleep 100 & echo up; read line")
     command, left = up(process), command_of(process.init)
     os.kill(process.init, stop)
     until(lambda: state(command) == state(left) == "T", "the group is stopped")
     at_rest(process.init)
     os.kill(command, signal.SIGKILL)
     goes_on(process)
-    if options:
-        process.said("farewell")
-        is_alive(process, left)
-        os.kill(left, signal.SIGKILL)
     assert process.status() == 137
     end(*marked(process.run))
 
@@ -205,15 +203,15 @@ def test_those_that_were_stopped_before(launch, stop, options):
 # also where they are rewritten to another signal, and not where they are dropped.
 
 # What is received, and what is sent: 0 is nothing.
-MADE = ["USR1:STOP", "USR1:TSTP", "HUP:TTIN", "RTMIN+1:STOP", "WINCH:STOP"]
-KEPT = ["TSTP:TSTP", "TTIN:TTIN", "TTOU:TTOU", "TSTP:STOP", "TTIN:TSTP"]
-LOST = ["TSTP:0", "TSTP:CONT", "TTIN:USR2", "TTOU:WINCH"]
-CONTINUES = ["CONT:0", "CONT:USR2", "CONT:STOP", "CONT:TSTP"]
-ENDING = ["CONT:TERM", "TSTP:TERM"]
-RULES = [*MADE, *KEPT, *LOST, *CONTINUES]
+RULES = ["USR1:STOP", "USR1:TSTP", "HUP:TTIN", "RTMIN+1:STOP", "WINCH:STOP"]
+RULES += ["TSTP:TSTP", "TTIN:TTIN", "TTOU:TTOU", "TSTP:STOP", "TTIN:TSTP"]
+RULES += ["TSTP:0", "TSTP:CONT", "TTIN:USR2", "TTOU:WINCH"]
+RULES += ["CONT:0", "CONT:USR2", "CONT:STOP", "CONT:TSTP"]
 
 
-@crossed(launch=[*NO_TERMINAL, "bash"], mode=OPTIONS, rule=[*RULES, *ENDING])
+@crossed(
+    launch=[*NO_TERMINAL, "bash"], mode=OPTIONS, rule=[*RULES, "CONT:TERM", "TSTP:TERM"]
+)
 def test_it_can_be_ended(launch, mode, rule):
     # As by who does not know its rules: SIGTERM, SIGCONT, and again.
     process = launch(*mode, "-r", rule, *ANSWERS)
@@ -226,11 +224,21 @@ def test_it_can_be_ended(launch, mode, rule):
         shell_reads(process)
 
 
-@crossed(mode=OPTIONS, kind=["", "handles", "nano"], rule=RULES)
-def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, kind, rule):
-    # A Ctrl-Z before it, and one after it, are undone: nobody else could resume that. The
-    # command takes a stop as it is; handles it and goes on; or stops itself, as nano does.
-    screen = container(*mode, "-r", rule, *ANSWERS, kind)
+@crossed(
+    # (The terminal of the command's session, what was lent: its stops are its affair.)
+    lambda launch, mode, kind, rule: (
+        (rule and launch != "container")
+        or (launch in LENT and (mode or kind == "nano"))
+    ),
+    launch=[*LAYOUTS, *LENT],
+    mode=OPTIONS,
+    kind=["", "handles", "nano"],
+    rule=["", *RULES],
+)
+def test_where_nobody_could_resume_it_nothing_freezes_it(launch, mode, kind, rule):
+    # A Ctrl-Z before it, and one after it, are undone. The command takes a stop as it is;
+    # handles it and goes on; or stops itself, as nano and mutt do.
+    screen = launch(*mode, *["-r", rule] * bool(rule), *ANSWERS, kind)
     up(screen)
     for line in ("one", "two", "three"):
         screen.press("\x1a")
@@ -239,8 +247,9 @@ def test_as_pid_1_of_a_terminal_nothing_freezes_it(container, mode, kind, rule):
         if line == "one" or rule not in ("CONT:STOP", "CONT:TSTP"):
             screen.answers(line)
         at_rest(screen.init)
-        send(screen.init, received(rule), signal.SIGCONT)
-        at_rest(screen.init)
+        if rule:
+            send(screen.init, received(rule), signal.SIGCONT)
+            at_rest(screen.init)
     os.kill(screen.init, signal.SIGTERM)
     assert screen.status() == 143
 
