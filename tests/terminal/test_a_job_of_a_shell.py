@@ -299,16 +299,6 @@ def test_bg_right_after_ctrl_z_where_the_shell_is_outside(screen):
     until_state(command, "S")
 
 
-@crossed(screen=SHELLS, mode=MODES)
-def test_a_background_job_where_the_shell_is_outside(screen, mode):
-    # What would stop cat reaches only who can be stopped; the shell reads all the same.
-    pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} still &")
-    idle(pid)
-    shell_reads(screen)
-    fg(screen, pid)
-    screen.leave("\x03", 130)
-
-
 # --- fg of a job that runs --------------------------------------------------------------
 # The shell sends it no SIGCONT then. It finds out that it may have the terminal when it
 # wants that: it stops by SIGTTIN or SIGTTOU, as pyinit's own group is in the foreground.

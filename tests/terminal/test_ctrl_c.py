@@ -50,16 +50,6 @@ def test_it_ends_the_loop(screen, mode, where):
     shell_reads(screen)
 
 
-@crossed(name=SHELLS, mode=WITH_PIPE)
-def test_it_ends_a_script_that_leads_the_session(terminal, name, mode):
-    # As docker run -it IMAGE sh -c has it: there is no shell with job control at all.
-    screen = terminal(*shlex.split(in_script(name, loop(mode))))
-    screen.expect("up 1\n")
-    screen.press("\x03")
-    assert screen.process.wait() == 130
-    assert "up" not in screen.seen
-
-
 # dash, in the same group as a single child, ends without asking how that did.
 @crossed(
     unless=lambda screen, name, mode, status: name == "dash" and mode,

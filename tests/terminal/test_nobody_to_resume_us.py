@@ -188,8 +188,8 @@ def test_the_terminal_is_given_back(terminal, command):
     screen.expect("same True\n")
 
 
-def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal):
-    # A parent that resumes its job as it is; a shell would have taken the terminal.
+def test_the_terminal_is_given_back_at_a_stop(terminal):
+    # To a parent that does not take it, as a shell would, and resumes its job as it is.
     program = (
         "import os, signal, sys\n"
         "job = os.fork()\n"
@@ -200,18 +200,18 @@ def test_the_terminal_is_given_back_to_who_does_not_take_it(terminal):
         "    signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n"
         "    os.execv(sys.argv[1], sys.argv[1:])\n"
         "os.waitpid(job, os.WUNTRACED)\n"
-        "os.write(1, b'stopped\\n')\n"
+        "os.write(1, b'stopped %d\\n' % (os.tcgetpgrp(0) == job))\n"
         "os.kill(-job, signal.SIGCONT)\n"
         "os.waitpid(job, 0)\n"
-        "os.write(1, b'same %d' % (os.tcgetpgrp(0) == job))\n"
+        "os.write(1, b'ended %d' % (os.tcgetpgrp(0) == job))\n"
     )
     screen = terminal(*PYTHON, "-c", program, *PYINIT, *ECHOES)
     screen.expect("up\n")
     screen.type("\x1a")
-    screen.expect("stopped\n")  # or the command could read all, and end, before
+    screen.expect("stopped 1\n")
     screen.answers("hello")
     screen.type("\x04")
-    screen.expect("same 1")
+    screen.expect("ended 1")
 
 
 def test_the_command_ends_while_its_stop_is_asked_for(terminal):

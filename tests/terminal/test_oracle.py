@@ -1,13 +1,10 @@
 """The same keys leave the same transcript, with and without pyinit: the terminal oracle.
 
-random:    scripts made from a seed. PYINIT_ORACLE=N: how many; PYINIT_SEED=S: what from
-named:     what once went wrong
-pipelines: each form of pipeline, list and substitution, as it is and in a script: the
-           other members of the job have the terminal that they would have without pyinit
+With PYINIT_FULL named scripts and pipelines are typed at each shell, else at one of them,
+and of the keys for a form of pipeline the last alone. A failure shows what was typed and
+both transcripts; `python3 tests/tools/oracle.py --help` says how to type it again.
 
-With PYINIT_FULL the latter two are typed at each shell, else at one of them, and of the
-keys for a form of pipeline the last alone. A failure shows what was typed and both
-transcripts; `python3 tests/tools/oracle.py --help` says how to type it again.
+PYINIT_ORACLE=N: how many random scripts; PYINIT_SEED=S: what they are made from
 """
 
 import os

@@ -35,7 +35,7 @@ from jobs import (
 from support import FULL, INIT, namespace, only_child, state, until
 
 SEED = os.environ.get("PYINIT_SEED", "1")
-COUNT = int(os.environ.get("PYINIT_SEQUENCES") or (150 if FULL else 9))
+COUNT = int(os.environ.get("PYINIT_SEQUENCES") or (90 if FULL else 9))
 LENGTH = 14  # steps
 WORLDS = [
     (world, mode)

@@ -32,7 +32,7 @@ from jobs import (
     stop,
     up,
 )
-from support import AT_PROMPT, STOPS, marked, state, until, until_state
+from support import STOPS, marked, state, until, until_state
 
 ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
 
@@ -41,13 +41,6 @@ def goes_on(process):
     """Resume pyinit where it is stopped, too: where it is not PID 1."""
     if state(process.init) == "T":
         os.kill(process.init, signal.SIGCONT)
-
-
-def is_alive(process, pid):
-    """Show that somebody is not stopped: it answers."""
-    assert state(pid) != "T"
-    os.kill(pid, signal.SIGUSR2)
-    process.said("alive")
 
 
 # --- Whom we have stopped we can end ----------------------------------------------------
@@ -176,7 +169,8 @@ def test_a_stop_in_the_grace(launch, mode, how):
         handled(process.init)
         if number_of_round:
             send(process.init, signal.SIGCONT)
-        is_alive(process, left)
+        os.kill(left, signal.SIGUSR2)
+        process.said("alive")
     os.kill(left, signal.SIGKILL)
     assert status(process) == 4
 
@@ -285,20 +279,14 @@ def test_a_stop_that_was_asked_for_lasts(launch, mode, rule):
         at_rest(process.init)
 
 
-@crossed(launch=SHELLS, mode=OPTIONS, rule=["CONT:0", "CONT:USR2", "CONT:TERM"])
-def test_fg_resumes_the_job_or_ends_it(launch, mode, rule):
+@crossed(launch=SHELLS, mode=OPTIONS, rule=["CONT:0", "CONT:USR2"])
+def test_fg_resumes_the_job(launch, mode, rule):
     screen = launch(*mode, "-r", rule, *ANSWERS)
-    command = up(screen)
+    up(screen)
     screen.press("\x1a")
     screen.stopped()
-    screen.type("fg\n")
-    until(lambda: state(command) != "T", "it is resumed, or has ended")
-    if rule != "CONT:TERM":
-        until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
-        screen.answers("hello")
-    os.kill(screen.init, signal.SIGTERM)
-    screen.expect(AT_PROMPT)
-    shell_reads(screen)
+    fg(screen, screen.init)
+    screen.answers("hello")
 
 
 @crossed(
