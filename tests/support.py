@@ -806,11 +806,3 @@ BASH = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
 
 
 KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
-
-
-def stop(screen, init, how):
-    """Stop a job with Ctrl-Z, or from outside."""
-    if how == "typed":
-        screen.type("\x1a")
-    else:
-        os.kill(init, signal.SIGTSTP)

@@ -168,14 +168,6 @@ def stop(process, how):
         os.kill(process.init, received(how))
 
 
-def status(process):
-    """Return pyinit's exit status, when it has ended."""
-    if process.where not in SHELLS:
-        return process.status()
-    process.expect(AT_PROMPT)
-    return int(process.run("echo $?"))
-
-
 # --- Rest -------------------------------------------------------------------------------
 
 

@@ -1,9 +1,8 @@
 """A terminal on stdin that is nobody's controlling terminal, as lxc-start -F gives one.
 
-What the terminal's keys mean goes to the foreground group of the session that it controls.
-If it controls none, Ctrl-C does nothing: so the child, whose session is new, makes it its
-own; test_nobody_to_resume_us.py shows that its keys work then. Everywhere else the
-terminal is a session's already, and stays that one's.
+There Ctrl-C does nothing. So the child, whose session is new, makes it its own;
+test_nobody_to_resume_us.py shows that its keys work then. Everywhere else the terminal is
+a session's already, and stays that one's.
 """
 
 import os

@@ -6,9 +6,7 @@ script: it is in the group of a shell without job control that leads the session
 lent: stdin is a terminal that no session has, PID 1 or not: test_a_lent_terminal.py
 """
 
-import os
 import shlex
-import signal
 import time
 
 import pytest
@@ -24,7 +22,6 @@ from support import (
     REPORTER,
     delay,
     hold,
-    only_child,
     strace,
     tool,
     until,
@@ -50,8 +47,6 @@ if end == 1:
 os.execvp(sys.argv[end + 1], sys.argv[end + 1:])
 """
 ANOTHER = [*PYTHON, "-c", ANOTHER_HAS_THE_TERMINAL]
-
-
 ALONE = [*LAYOUTS, *LENT]
 
 
@@ -109,20 +104,6 @@ def test_ctrl_z_with_another_stdin(terminal):
     screen.expect("nobody else could resume it: sent SIGCONT to group", "tick\n")
 
 
-@crossed(launch=LAYOUTS)
-def test_a_single_child_keeps_the_terminal_that_it_took(launch, tmp_path):
-    # It has a group of its own, and stops where nobody could resume it but pyinit.
-    log = tmp_path / "log"
-    trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
-    screen = launch("-c", *BASH, trace=trace)
-    screen.expect(AT_PROMPT)
-    child = only_child(screen.init, "bash")
-    assert screen.foreground() == child
-    os.kill(child, signal.SIGSTOP)
-    assert screen.run("echo fine") == "fine\n"
-    assert "TIOCSPGRP" not in log.read_text()
-
-
 # --- Whose terminal it is ---------------------------------------------------------------
 
 
@@ -163,21 +144,6 @@ def test_started_in_the_background_it_reads(terminal):
     screen = terminal(*ANOTHER, *pause, "--", *PYINIT, *ECHOES)
     screen.expect("up\n")
     screen.answers("hello")
-
-
-@crossed(mode=OPTIONS)
-def test_started_in_the_background_it_stays_there(terminal, mode):
-    # Another group has the terminal from the start, and keeps it as long as the command
-    # does not want it: Ctrl-C is for that group.
-    sleep = ["sh", "-c", "echo up; sleep 100; echo slept"]
-    screen = terminal(*ANOTHER, *REPORTER, "--", *PYINIT, *mode, *sleep)
-    # In whichever order they come.
-    screen.expect("(ready .*\nup|up\nready .*)\n")
-    for _ in range(2):
-        screen.type("\x03")
-        screen.expect("^2\n")
-    os.kill(screen.pid, signal.SIGTERM)
-    assert screen.process.status() == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("command", ["true", "no-such-command", "sh -c 'kill -9 $$'"])

@@ -8,10 +8,7 @@ an interactive bash as the shell, as PID 1, and in a script. After each step:
 - where there is no shell with job control, no key has stopped the command for good
   (only a process that sends a stop stops it, until it sends SIGCONT)
 
-and at the end, which is SIGTERM and SIGCONT to pyinit:
-
-- it ends, so nothing is left that only SIGKILL ends
-- the terminal is whose it was before, and that reads from it
+and at the end SIGTERM and SIGCONT end it, and the terminal is whose it was before.
 
 PYINIT_SEED=S: what they are made from; PYINIT_SEQUENCES=N: how many. A failure says what
 was done, and which one it was: PYINIT_SEED=S python3 -m pytest FILE -k "sequence-N."
@@ -119,20 +116,15 @@ class Sequence:
         elif what == "type":
             self.screen.press(name + "\n")
         else:
-            self.note(what, name)
+            sent = self.sent_for.get(name, name) if what == "init" else name
+            # One that is rewritten to what does not stop stops pyinit itself.
+            if sent in STOPPING or (name in STOPPING and sent != "0"):
+                self.asked = True
+                self.stopped_by_others |= what == "command"
             pid = self.init if what == "init" else self.command
             if not is_gone(pid):
                 os.kill(pid, getattr(signal, f"SIG{name}"))
         at_rest(self.shell)
-
-    def note(self, what, name):
-        """Keep what a process has asked for."""
-        sent = self.sent_for.get(name, name) if what == "init" else name
-        # One that is rewritten to what does not stop stops pyinit itself.
-        if sent in STOPPING or (name in STOPPING and sent != "0"):
-            self.asked = True
-        if what == "command" and name in STOPPING:
-            self.stopped_by_others = True
 
     def step(self):
         """Do a step, and look at what must hold after it."""

@@ -28,13 +28,21 @@ from jobs import (
     received,
     send,
     shell_reads,
-    status,
     stop,
     up,
 )
-from support import STOPS, marked, state, until, until_state
+from support import AT_PROMPT, STOPS, marked, state, until, until_state
 
-ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
+ENDS = ["TERM", "HUP", "INT", "QUIT"]
+
+
+def stopped(process):
+    """Have pyinit stop its command, which is up and at rest; return the pid of that."""
+    command = up(process)
+    os.kill(process.init, signal.SIGTSTP)
+    until_state(command, "T")
+    at_rest(process.init)
+    return command
 
 
 def goes_on(process):
@@ -45,9 +53,6 @@ def goes_on(process):
 
 # --- Whom we have stopped we can end ----------------------------------------------------
 
-# Beside the four themselves: as nginx needs it, and systemd's halt.
-REWRITTEN = ["TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"]
-
 
 @crossed(
     # (With -c, a group without a shell is not stopped by what we pass on.)
@@ -57,7 +62,8 @@ REWRITTEN = ["TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"]
     launch=[*NO_TERMINAL, "container", *SHELLS],
     mode=OPTIONS,
     how=WAYS,
-    rule=["TERM", "HUP", "INT", "QUIT", *REWRITTEN],
+    # (As nginx needs it, and systemd's halt.)
+    rule=[*ENDS, "TERM:QUIT", "TERM:INT", "USR1:TERM", "RTMIN+3:TERM"],
 )
 def test_a_handler_is_run(launch, mode, how, rule):
     process = launch(*mode, *["-r", rule] * (":" in rule), *ANSWERS, "ends", "still")
@@ -82,8 +88,8 @@ def test_a_handler_is_run(launch, mode, how, rule):
 def test_so_it_is_where_the_end_is_another_signal(launch):
     # As Apache and PHP have it, with WINCH and QUIT: it is TERM that asks for the end.
     process = launch("-r", "TERM:USR2", *ANSWERS)
-    up(process)
-    send(process.init, signal.SIGTSTP, signal.SIGTERM)
+    stopped(process)
+    os.kill(process.init, signal.SIGTERM)
     goes_on(process)
     process.said("alive")
 
@@ -93,7 +99,8 @@ def test_a_hang_up_ends_it(container, mode):
     # The kernel sends it to who leads the session, and that is pyinit.
     screen = container(*mode, *ANSWERS, "still")
     up(screen)
-    send(screen.init, signal.SIGTSTP)
+    os.kill(screen.init, signal.SIGTSTP)
+    at_rest(screen.init)
     screen.close()
     assert screen.status() == 129
 
@@ -110,15 +117,17 @@ def test_a_hang_up_ends_it(container, mode):
 def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     itself = ["sh", "-c", "echo up; kill -STOP $$; read line; exit 3"]
     process = launch(*mode, *(itself if by == "itself" else ANSWERS))
-    command = up(process)
     if by == "us, before":  # and that is over
-        send(process.init, signal.SIGTSTP, signal.SIGCONT)
+        command = stopped(process)
+        os.kill(process.init, signal.SIGCONT)
         assert at_rest(command, process.init) == ["S", "S"]
+    else:
+        command = up(process)
     if by != "itself":
         os.kill(command, signal.SIGSTOP)
     until_state(command, "T")
-    for number in ENDS:
-        os.kill(process.init, number)
+    for name in ENDS:
+        os.kill(process.init, received(name))
     assert at_rest(process.init, command) == ["S", "T"]
     os.kill(process.init, signal.SIGCONT)
     assert process.status() > 128
@@ -127,11 +136,9 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
 def test_whom_others_have_resumed_gets_no_sigcont(container):
     # The command does not read, or it would need the terminal, and so us.
     screen = container("-v", *ANSWERS, "ends", "still")
-    command = up(screen)
-    send(screen.init, signal.SIGTSTP)
+    command = stopped(screen)
     os.kill(command, signal.SIGCONT)
-    at_rest(screen.init)
-    assert state(command) == "S"
+    assert at_rest(screen.init, command) == ["S", "S"]
     os.kill(screen.init, signal.SIGTERM)
     screen.expect("SIGTERM: sent", "farewell")
     assert screen.status() == 7
@@ -164,15 +171,20 @@ def test_a_stop_in_the_grace(launch, mode, how):
     left = command_of(process.init)
     process.write("\n")
     process.said("farewell")
-    for number_of_round in range(3):  # in two of them together with what resumes
+    for resumed in (False, True, False):
         stop(process, how)
         handled(process.init)
-        if number_of_round:
+        if resumed:
             send(process.init, signal.SIGCONT)
+        assert state(left) != "T"
         os.kill(left, signal.SIGUSR2)
         process.said("alive")
     os.kill(left, signal.SIGKILL)
-    assert status(process) == 4
+    if process.where in SHELLS:
+        process.expect(AT_PROMPT)
+        assert process.run("echo $?") == "4\n"
+    else:
+        assert process.status() == 4
 
 
 @crossed(launch=NO_TERMINAL, stop=STOPS, options=[GRACE, []])
@@ -290,20 +302,14 @@ def test_fg_resumes_the_job(launch, mode, rule):
 
 
 @crossed(
-    lambda launch, mode, stop, sent: launch == "pid1" and sent != "0",
-    launch=NO_TERMINAL,
+    launch=["pyinit"],
     mode=OPTIONS,
-    stop=["TSTP", "TTIN", "TTOU"],
-    sent=["0", "USR2", "CONT", "WINCH"],
+    rule=["TSTP:0", "TTIN:USR2", "TTOU:CONT", "TSTP:WINCH"],
 )
-def test_a_rewritten_stop_still_stops_us(launch, mode, stop, sent):
+def test_a_rewritten_stop_still_stops_us(launch, mode, rule):
     # And one that is dropped stops nobody.
-    process = launch(*mode, "-r", f"{stop}:{sent}", *ANSWERS)
+    process = launch(*mode, "-r", rule, *ANSWERS)
     command = up(process)
-    os.kill(process.init, received(stop))
-    stops = "S" if sent == "0" else "T"
+    os.kill(process.init, received(rule))
+    stops = "S" if rule == "TSTP:0" else "T"
     assert at_rest(process.init, command) == [stops, "S"]
-    os.kill(process.init, signal.SIGCONT)
-    until_state(process.init, "S")
-    os.kill(process.init, signal.SIGTERM)
-    assert process.status() == 143
