@@ -88,8 +88,8 @@ AT_TERMINAL = {
 def launch(request):
     """Return a function that starts pyinit where the parameter says.
 
-    That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS, LENT or SHELLS.
-    What is returned has .init, pyinit's pid, and said() and write().
+    That is one of NO_TERMINAL (stdin is a pipe), LAYOUTS, LENT or SHELLS. What is returned
+    has .where, .init (pyinit's pid), said() and write().
     """
     where = request.param
 
@@ -132,8 +132,7 @@ def type_job(screen, line):
         found = {*children(screen.pid)} - before
         return [pid for pid in found if os.getpgid(pid) == pid]
 
-    [pid] = until(leader, "the job leads its group")
-    return pid
+    return until(leader, "the job leads its group")[0]
 
 
 def job(screen, line):
