@@ -1,10 +1,10 @@
 """What the tests of job control share, beside support.py: shells, stops, and rest."""
 
+import collections
 import contextlib
 import functools
 import itertools
 import os
-import random
 import re
 import shlex
 import signal
@@ -54,18 +54,22 @@ def crossed(unless=None, **values):
         names, case = zip(*row)
         if not unless or not unless(*case):
             cases[names] = case
-    picked = [*cases]
     if not FULL:
-        random.Random(1).shuffle(picked)
         wanted = {one for names in cases for one in enumerate(names)}
-        few = []
-        while wanted:  # pick the one that has most of it
-            few.append(max(picked, key=lambda names: len(wanted & {*enumerate(names)})))
-            wanted -= {*enumerate(few[-1])}
-        picked = few
+        picked, used = [], collections.Counter()
+
+        def gain(names):  # the most that is new, and then the least that is not
+            case = {*enumerate(names)}
+            return len(wanted & case), -sum(used[one] for one in case)
+
+        while wanted:
+            picked.append(max(cases, key=gain))
+            used.update(enumerate(picked[-1]))
+            wanted -= {*enumerate(picked[-1])}
+        cases = {names: cases[names] for names in picked}
     return pytest.mark.parametrize(
         [*values],
-        [pytest.param(*cases[names], id="-".join(names)) for names in picked],
+        [pytest.param(*case, id="-".join(names)) for names, case in cases.items()],
         indirect=[name for name in values if name in ("screen", "launch")],
     )
 

@@ -207,18 +207,13 @@ def test_a_reader_in_the_background(screen, mode, ignored):
     screen.answers("hello")
 
 
-@crossed(
-    screen=SHELLS,
-    mode=MODES,
-    ignored=IGNORED,
-    kind=["default", ""],  # it has the default action back, as a shell has; or not
-    how=["Ctrl-Z", "SIGSTOP"],
-)
-def test_its_stop_is_followed(screen, mode, ignored, kind, how):
+# (The command has the default action back, as a shell has; or not.)
+@crossed(screen=SHELLS, mode=MODES, ignored=IGNORED, kind=["default", ""])
+def test_its_stop_is_followed(screen, mode, ignored, kind):
     # Whatever pyinit was started with: so the shell has the terminal.
     pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER} {kind}"))
     command = command_of(pid)
-    for line in ("one", "two"):
+    for how in ("Ctrl-Z", "SIGSTOP", "Ctrl-Z"):
         screen.press("\x1a") if how == "Ctrl-Z" else os.kill(command, signal.SIGSTOP)
         if how == "Ctrl-Z" and not kind and "TSTP" in ignored:
             at_rest(pid)
@@ -229,7 +224,7 @@ def test_its_stop_is_followed(screen, mode, ignored, kind, how):
             idle(pid)
             shell_reads(screen)
             fg(screen, pid)
-        screen.answers(line)
+        screen.answers("hello")
         at_rest(pid)  # with -c, pyinit may still be passing the SIGCONT of fg on
     screen.leave("\x03", 130)
     shell_reads(screen)
