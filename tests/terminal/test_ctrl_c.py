@@ -20,7 +20,7 @@ from jobs import (
     shell_reads,
     up,
 )
-from support import AT_PROMPT, INIT
+from support import AT_PROMPT, INIT, marked, until
 
 SCRIPT_SHELLS = {"bash": "bash --norc --noprofile", "dash": "dash"}
 WITH_PIPE = {**MODES, "session": "| cat"}  # stdout is a pipe
@@ -79,13 +79,15 @@ def test_expect_130_does_not_end_it(screen, mode):
 
 @crossed(screen=SHELLS, mode=MODES)
 def test_with_a_grace(screen, mode):
-    # Those left have their time before the loop ends.
+    # Those left have their time before the loop ends: with -c nobody waits for them.
     command = f"sh -c {shlex.quote(f'{ANSWER} left & echo up 1; exec sleep 100')}"
     screen.type(loop(mode, command, "--grace 0.2") + "\n")
     screen.expect("(up 1\nup|up\nup 1)\n")
     screen.press("\x03")
     said = screen.expect(AT_PROMPT)
     assert "up 1" not in said and "after" not in said
+    if not mode:
+        until(lambda: marked(screen.process.run) == [screen.pid], "nobody is left")
     shell_reads(screen)
 
 

@@ -20,9 +20,7 @@ from support import (
     PYINIT,
     PYTHON,
     REPORTER,
-    delay,
     hold,
-    strace,
     tool,
     until,
 )
@@ -177,10 +175,3 @@ def test_the_terminal_is_given_back_at_a_stop(terminal):
     screen.answers("hello")
     screen.type("\x04")
     screen.expect("ended 1")
-
-
-def test_the_command_ends_while_its_stop_is_asked_for(terminal):
-    # Held up between the look for the dead and the look for a stop.
-    trace = strace(*delay("waitid", 0.3, when=2))
-    screen = terminal(*trace, *PYINIT, "sh", "-c", "sleep 0.1; exit 3")
-    assert screen.process.status() == 3

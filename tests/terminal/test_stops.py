@@ -186,7 +186,12 @@ def test_a_stop_in_the_grace(launch, mode, how):
         assert process.status() == 4
 
 
-@crossed(launch=NO_TERMINAL, stop=STOPS, options=[GRACE, []])
+@crossed(
+    lambda launch, stop, options: (launch == "pid1") != bool(options),
+    launch=NO_TERMINAL,
+    stop=STOPS,
+    options=[GRACE, []],
+)
 def test_those_that_were_stopped_before(launch, stop, options):
     # pyinit has stopped the group, and SIGKILL ends the command. Those left could not do
     # anything about their SIGTERM before the grace is over; and without one, nobody
