@@ -20,7 +20,17 @@ from jobs import (
     shell_reads,
     up,
 )
-from support import AT_PROMPT, INIT, marked, until
+from support import (
+    AT_PROMPT,
+    INIT,
+    all_blocked,
+    as_container,
+    has_come,
+    hold,
+    marked,
+    release,
+    until,
+)
 
 SCRIPT_SHELLS = {"bash": "bash --norc --noprofile", "dash": "dash"}
 WITH_PIPE = {**MODES, "session": "| cat"}  # stdout is a pipe
@@ -110,3 +120,13 @@ def test_with_another_stdin_it_goes_on(shell):
         shell.expect(f"up {number}\n")
         shell.press("\x03")
     shell.expect("after\n", AT_PROMPT)
+
+
+def test_before_the_fork_a_single_child_gets_it_by_us(terminal):
+    # pyinit is held up at its look for zombies: nobody shares the key with it yet.
+    screen = as_container(terminal, "-c", "sleep", "60", trace=hold("waitid", when=1))
+    until(lambda: all_blocked(screen.init), "signals are blocked")
+    screen.press("\x03")
+    until(lambda: has_come(screen.init, signal.SIGINT), "the key has come")
+    release(screen.init)
+    assert screen.status() == 130

@@ -133,18 +133,6 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     assert process.status() > 128
 
 
-def test_whom_others_have_resumed_gets_no_sigcont(container):
-    # The command does not read, or it would need the terminal, and so us.
-    screen = container("-v", *ANSWERS, "ends", "still")
-    command = stopped(screen)
-    os.kill(command, signal.SIGCONT)
-    assert at_rest(screen.init, command) == ["S", "S"]
-    os.kill(screen.init, signal.SIGTERM)
-    screen.expect("SIGTERM: sent", "farewell")
-    assert screen.status() == 7
-    assert "SIGCONT" not in screen.all
-
-
 # --- The grace --------------------------------------------------------------------------
 # No stop freezes those whom it is for: they have it to end in. The command has ended; what
 # it leaves has no part in its terminal, and nobody would resume it before the grace is
