@@ -598,11 +598,6 @@ class Terminal:
         """Wait until the shell says that a job is stopped, and is at its prompt."""
         return self.expect("Stopped", AT_PROMPT)
 
-    def resume(self):
-        """Type fg, and wait until the shell has named the job."""
-        self.type("fg\n")
-        self.expect("pyinit.*\n")
-
     def answers(self, *lines):
         """Type lines, each of which ECHOES is to read, and answer."""
         for line in lines:
@@ -680,11 +675,3 @@ def stage(pid):
 INIT = shlex.join(PYINIT)
 BASH = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
 KEYS = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), (None, signal.SIGWINCH)]
-
-
-def stop(screen, init, how):
-    """Stop a job with Ctrl-Z, or from outside."""
-    if how == "typed":
-        screen.type("\x1a")
-    else:
-        os.kill(init, signal.SIGTSTP)

@@ -127,6 +127,18 @@ def test_a_stop_signal_stops_pyinit_and_cont_wakes_both(reporter, mode, number, 
         until_state(process.command, "S")
 
 
+@BOTH_MODES
+def test_a_sigcont_is_passed_on_after_another(reporter, mode):
+    # With -c one that a shell sends to the whole group is not: the kernel says, once, that
+    # the command was resumed. That must not be what was said of the one before.
+    process = reporter(*mode)
+    process.send(signal.SIGSTOP, process.command)
+    until_state(process.command, "T")
+    for target in (process.pid if mode else process.command, process.pid):
+        process.send(signal.SIGCONT, target)
+        process.expect(int(signal.SIGCONT))
+
+
 @pytest.mark.parametrize("number", STOPS)
 def test_a_dropped_stop_signal_stops_nobody(reporter, number):
     process = reporter("-r", f"{number:d}:0")

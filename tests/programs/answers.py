@@ -13,8 +13,6 @@ later:   does nothing before a SIGUSR1 has come
 stty:    and then sets the terminal
 writes:  and then writes to it
 left:    never reads, and nothing but SIGKILL ends it; says "farewell" for SIGTERM
-twice:   the same, but a second SIGTERM ends it
-leaves:  has a child in its group that is "twice", and says "up" first
 still:   never reads
 """
 
@@ -52,19 +50,6 @@ def stop(number, frame):
     say("back")
 
 
-def farewell(number, frame):
-    say("farewell")
-    if "twice" in KINDS:
-        del HANDLERS[number]
-        signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-
-
-ready = os.pipe() if "leaves" in KINDS else None
-if ready and os.fork():
-    os.read(ready[0], 1)
-elif ready:
-    KINDS[:] = ["twice"]
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has it otherwise
 on(signal.SIGUSR2, lambda *_: say("alive"))
 if "ends" in KINDS:
@@ -78,18 +63,16 @@ if "nano" in KINDS:
     on(signal.SIGTSTP, stop)
 if "default" in KINDS:
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-if {"left", "twice"} & {*KINDS}:
+if "left" in KINDS:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    on(signal.SIGTERM, farewell)
+    on(signal.SIGTERM, lambda *_: say("farewell"))
 if "later" in KINDS:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-reads = not {"still", "left", "twice"} & {*KINDS}
+reads = not {"still", "left"} & {*KINDS}
 if not reads:  # (Python runs no handler of a signal that comes just before pause(2).)
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLERS)
 say("up")
-if ready and "twice" in KINDS:
-    os.write(ready[1], b"1")
 if "later" in KINDS:
     signal.sigwait([signal.SIGUSR1])
 if "stty" in KINDS:

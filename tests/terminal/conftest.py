@@ -1,3 +1,3 @@
 """The fixtures of the terminal's tests."""
 
-from jobs import any_shell, launch  # noqa: F401, they are fixtures
+from jobs import launch, screen  # noqa: F401, they are fixtures

@@ -5,9 +5,9 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import shlex
 import signal
-import termios
 import time
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from support import (
     AT_PROMPT,
     BASH,
     FULL,
-    KEYS,
     PROGRAMS,
+    PYINIT,
     PYTHON,
-    STOPS,
     as_container,
     as_exec,
     as_script,
@@ -31,14 +30,12 @@ from support import (
     until,
 )
 
-SHELLS = {"bash": BASH, "dash": ["dash", "-i"]}
+SHELLS = ["bash", "dash"]
 MODES = {"job": "", "single": "-c"}  # where stdin and stdout are a terminal
 OPTIONS = {"default": [], "single": ["-c"]}
 ANSWERS = [*PYTHON, str(PROGRAMS / "answers.py")]
 ANSWER = shlex.join(ANSWERS)
-EVERY_KEY = {number.name: (key, number) for key, number in KEYS}
-ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
-WAYS = ["Ctrl-Z", *STOPS]
+WAYS = ["Ctrl-Z", "TSTP", "TTIN", "TTOU"]  # to stop
 
 
 def crossed(unless=None, **values):
@@ -58,94 +55,94 @@ def crossed(unless=None, **values):
         if not unless or not unless(*case):
             cases[names] = case
     if not FULL:
-        picked, used = [], collections.Counter()
         wanted = {one for names in cases for one in enumerate(names)}
+        picked, used = [], collections.Counter()
 
-        def gain(names):
-            """The most that is new, and then the least that is not."""
-            return len(wanted & {*enumerate(names)}), -sum(
-                used[one] for one in enumerate(names)
-            )
+        def gain(names):  # the most that is new, and then the least that is not
+            case = {*enumerate(names)}
+            return len(wanted & case), -sum(used[one] for one in case)
 
         while wanted:
             picked.append(max(cases, key=gain))
-            wanted -= {*enumerate(picked[-1])}
             used.update(enumerate(picked[-1]))
+            wanted -= {*enumerate(picked[-1])}
         cases = {names: cases[names] for names in picked}
     return pytest.mark.parametrize(
         [*values],
         [pytest.param(*case, id="-".join(names)) for names, case in cases.items()],
-        indirect=[name for name in values if name in ("any_shell", "launch")],
+        indirect=[name for name in values if name in ("screen", "launch")],
     )
 
 
 # --- Where pyinit is started ------------------------------------------------------------
 
-
-def as_lent(terminal, *words, **kwargs):
-    """As lxc-start -F has it, but for PID 1: stdin is nobody's controlling terminal."""
-    return as_exec(terminal, *words, ours=False, **kwargs)
-
-
-def as_lent_to_pid_1(terminal, *words, **kwargs):
-    return as_container(terminal, *words, ours=False, **kwargs)
-
-
 NO_TERMINAL = ["pyinit", "pid1"]
 LAYOUTS = ["container", "exec", "script"]
-LENT = ["lent", "lent to PID 1"]
-AT_TERMINAL = [as_container, as_exec, as_script, as_lent, as_lent_to_pid_1]
-AT_TERMINAL = dict(zip([*LAYOUTS, *LENT], AT_TERMINAL))
+LENT = ["lent", "lent to PID 1"]  # as lxc-start -F has it: it is no session's terminal
+AT_TERMINAL = {
+    "container": as_container,
+    "exec": as_exec,
+    "script": as_script,
+    "lent": functools.partial(as_exec, ours=False),
+    "lent to PID 1": functools.partial(as_container, ours=False),
+}
 
 
 @pytest.fixture
 def launch(request):
     """Return a function that starts pyinit where the parameter says.
 
-    That is one of NO_TERMINAL, and its stdin is a pipe; or of LAYOUTS or LENT. What is
-    returned has .init, pyinit's pid, and said(), write() and status().
+    That is one of NO_TERMINAL (stdin is a pipe), LAYOUTS, LENT or SHELLS. What is returned
+    has .where, .init (pyinit's pid), said() and write().
     """
-    if request.param in AT_TERMINAL:
-        terminal = request.getfixturevalue("terminal")
-        return functools.partial(AT_TERMINAL[request.param], terminal)
+    where = request.param
 
-    def launch(*words):
-        process = request.getfixturevalue(request.param)(*words, stdin=-1)
-        process.init = getattr(process, "init", process.pid)
+    def launch(*words, **kwargs):
+        if where in NO_TERMINAL:
+            process = request.getfixturevalue(where)(*words, stdin=-1, **kwargs)
+            process.init = getattr(process, "init", process.pid)
+        elif where in SHELLS:
+            process = interactive(request.getfixturevalue("terminal"), where)
+            process.init = type_job(process, shlex.join([*PYINIT, *words]))
+        else:
+            terminal = request.getfixturevalue("terminal")
+            process = AT_TERMINAL[where](terminal, *words, **kwargs)
+        process.where = where
         return process
 
     return launch
 
 
-@pytest.fixture(params=[*SHELLS])
-def any_shell(request, terminal):
-    """Each interactive shell with job control, at its prompt."""
+@pytest.fixture
+def screen(request, terminal):
+    """An interactive shell with job control, at its prompt: the parameter says which."""
     return interactive(terminal, request.param)
 
 
 def interactive(terminal, name):
     """Start an interactive shell on a terminal of its own; return it at its prompt."""
-    screen = terminal(tool(name), *SHELLS[name][1:])
+    words = BASH if name == "bash" else ["dash", "-i"]
+    screen = terminal(tool(name), *words[1:])
     screen.expect(AT_PROMPT)
     return screen
 
 
-def job(screen, line):
-    """Type a line that makes pyinit a job of the shell's; return its pid.
-
-    That leads a group. The command has said "up"; and so has who is in the background.
-    """
+def type_job(screen, line):
+    """Type a line that makes a job of the shell's; return the pid that leads its group."""
     before = {*children(screen.pid)}
     screen.type(line + "\n")
-    screen.expect(f"^(?:{AT_PROMPT})?up\n")
 
     def leader():
         found = {*children(screen.pid)} - before
         return [pid for pid in found if os.getpgid(pid) == pid]
 
-    [pid] = until(leader, "the job leads its group")
-    if not line.endswith("&"):
-        until(lambda: screen.foreground() != screen.pid, "the job has the terminal")
+    return until(leader, "the job leads its group")[0]
+
+
+def job(screen, line):
+    """Make pyinit a job of the shell's, until its command is up; return pyinit's pid."""
+    pid = type_job(screen, line)
+    screen.expect(f"^(?:{AT_PROMPT})?up\n")
     at_rest(pid)
     return pid
 
@@ -160,12 +157,18 @@ def up(process):
     return children(process.init)[0]
 
 
+def received(rule):
+    """Return the number of the signal that a rule of -r is for; or that a name means."""
+    name, _, more = rule.partition(":")[0].partition("+")
+    return getattr(signal, f"SIG{name}") + int(more or 0)
+
+
 def stop(process, how):
     """Stop pyinit's command by a key, or by a signal to pyinit."""
     if how == "Ctrl-Z":
         process.press("\x1a")
     else:
-        os.kill(process.init, how)
+        os.kill(process.init, received(how))
 
 
 # --- Rest -------------------------------------------------------------------------------
@@ -187,10 +190,7 @@ def look(pid):
         return "gone"
     if letter not in "ST" or call.startswith("running"):
         return None
-    switches = [
-        field(status, f"{kind}_ctxt_switches") for kind in ("voluntary", "nonvoluntary")
-    ]
-    return (letter, call, *switches)
+    return letter, call, re.findall(r"switches:\s*(\d+)", status)
 
 
 def descendants(pid):
@@ -238,22 +238,27 @@ def send(pid, *numbers):
     """Send signals to pyinit, each when it has dealt with the one before, until it ends."""
     for number in numbers:
         with contextlib.suppress(ProcessLookupError):
-            if state(pid) not in ("Z", ""):
+            if not is_gone(pid):
                 os.kill(pid, number)
             handled(pid)
-
-
-def cpu(pid):
-    """Return how many nanoseconds a process has run."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
 def idle(pid, seconds=0.03):
     """Show that a process that has nothing to do takes no time of the CPU's."""
     at_rest(pid)
-    before = cpu(pid)
+    schedstat = Path(f"/proc/{pid}/schedstat")  # first the nanoseconds that it has run
+    before = schedstat.read_text().split()[0]
     time.sleep(seconds)  # a stretch of idleness, not a wait for something
-    assert cpu(pid) == before, f"{(cpu(pid) - before) / 1e6:.3f} ms of CPU"
+    assert schedstat.read_text().split()[0] == before, "it takes none of the CPU's time"
+
+
+def is_gone(pid):
+    return state(pid) in ("Z", "")
+
+
+def end(*pids):
+    """Wait until processes have ended, whether their parent has waited for them or not."""
+    until(lambda: all(map(is_gone, pids)), f"{pids} have ended")
 
 
 # --- Who has the terminal ---------------------------------------------------------------
@@ -267,24 +272,9 @@ def shell_reads(screen):
     assert screen.foreground() == screen.pid, "the shell has the terminal"
 
 
-def jobs_end(screen):
-    """Wait until no job of the shell's is left; it can have waited for them or not."""
-    until(
-        lambda: all(state(pid) in ("Z", "") for pid in children(screen.pid)),
-        "the jobs have ended",
-    )
-
-
-def tostop(screen):
-    """Let the terminal stop who writes to it in the background, by SIGTTOU."""
-    attributes = termios.tcgetattr(screen.master)
-    attributes[3] |= termios.TOSTOP
-    termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
-
-
-def fg(screen, job, number=""):
+def fg(screen, job):
     """Type fg; wait until the job, or its command, has the terminal."""
-    screen.type(f"fg {number}\n")
+    screen.type("fg\n")
     until(
         lambda: screen.foreground() in (job, *descendants(job)),
         "the job has the terminal",

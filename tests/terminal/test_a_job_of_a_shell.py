@@ -8,85 +8,41 @@ import os
 import re
 import shlex
 import signal
+import termios
 
 import pytest
 from jobs import (
     ANSWER,
-    EVERY_KEY,
     MODES,
     OPTIONS,
+    SHELLS,
     at_rest,
     command_of,
     crossed,
+    end,
     fg,
     idle,
     job,
-    jobs_end,
     shell_reads,
-    tostop,
 )
 from support import (
-    AT_PROMPT,
     ECHOES,
     INIT,
     PYINIT,
     PYTHON,
     REPORTER,
+    children,
     delay,
     hold,
-    mask,
     namespace,
     only_child,
     stage,
     state,
-    stop,
     strace,
     tool,
     until,
     until_state,
 )
-
-BOTH_SHELLS = ["bash", "dash"]
-
-
-@crossed(key=EVERY_KEY, mode=OPTIONS)
-def test_it_gets_the_terminals_signals_once(shell, mode, key):
-    shell.start(*mode, "--", *REPORTER, said="ready .*\n")
-    shell.gets_once(only_child(shell.pid), *key)
-
-
-@crossed(mode=OPTIONS, options=[[], ["-r", "TSTP:TSTP"]])
-def test_ctrl_z_jobs_fg_ctrl_c(shell, mode, options):
-    shell.start(*mode, *options, *ECHOES)
-    for line in ("one", "two"):
-        shell.suspend()
-        assert "Stopped" in shell.run("jobs")
-        shell_reads(shell)
-        shell.resume()
-        shell.answers(line)
-        # With -c, the next Ctrl-Z would else stop pyinit before the command, which the
-        # kernel lets read once more before it stops: of "jobs" bash would get "obs".
-        at_rest(only_child(shell.pid))
-    shell.leave("\x03", 130)
-    shell_reads(shell)
-    assert shell.run("jobs") == ""
-
-
-@pytest.mark.parametrize("how", ["typed", "sent"])
-def test_bg(shell, how):
-    pid = job(shell, f"{INIT} {ANSWER} ends still")
-    stop(shell, pid, how)
-    shell.stopped()
-    shell.run("bg")
-    until_state(command_of(pid), "S")
-    os.kill(pid, signal.SIGTERM)
-    shell.expect("end 15\n")
-    # It ends in the background, and must not take the terminal from the shell, which
-    # reads meanwhile.
-    until(lambda: not state(pid), "the job has ended")
-    shell.type("\n")
-    shell.expect("Exit 7", AT_PROMPT)
-    shell_reads(shell)
 
 
 def test_tostop_in_the_foreground(shell):
@@ -106,13 +62,11 @@ SLEEP = shlex.join(["sh", "-c", "echo up; exec sleep 100"])
         (f"{INIT} -c {SLEEP} </dev/null", 130),
         (f"sh -c {shlex.quote(f'{INIT} {SLEEP}; exit 5')}", "(5|130)"),
     ],
-    ids=["another stdin", "another stdin, single", "a script"],
 )
 def test_ctrl_z_where_another_leads_the_group(shell, line, status):
-    job(shell, line)
+    pid = job(shell, line)
     shell.suspend()
-    shell.resume()
-    until(lambda: shell.foreground() != shell.pid, "the job is in the foreground")
+    fg(shell, pid)
     shell.leave("\x03", status)
 
 
@@ -127,23 +81,6 @@ def test_the_terminals_stop_reaches_the_rest_of_a_pipeline_once(shell):
     assert shell.expect("^64\n") == "20\n64\n"
 
 
-def test_a_stop_in_a_pipeline_is_the_commands_own_affair(shell):
-    # Its session is not the terminal's there, though pyinit's standard input is that:
-    # pyinit goes on passing signals on, and the rest of the pipeline is not stopped.
-    program = shlex.quote("echo up; kill -STOP $$; echo on; read line; echo got $line")
-    init = job(shell, f"{INIT} sh -c {program} | cat")
-    command = only_child(init, "sh")
-    until_state(command, "T")
-    os.kill(init, signal.SIGURG)
-    until(lambda: not mask(init, "ShdPnd"), "pyinit has taken it, and those before")
-    until_state(init, "S")
-    assert state(command) == "T"
-    os.kill(init, signal.SIGCONT)
-    shell.expect("on\n")
-    os.kill(init, signal.SIGTERM)
-    shell.expect(AT_PROMPT)
-
-
 # --- A single child ---------------------------------------------------------------------
 
 
@@ -153,16 +90,6 @@ def test_a_single_child_stops_before_pyinit_does(shell):
     program = "trap 'sleep 0.2; echo tidy; kill -STOP $$' TSTP; " + ECHOES[2]
     shell.start("-c", "bash", "-c", program)
     assert "tidy" in shell.suspend()
-    shell.type("fg\n")
-    shell.answers("hello")
-
-
-def test_ctrl_z_of_a_single_child_that_ignores_it(shell):
-    shell.start("-c", "sh", "-c", "trap '' TSTP; " + ECHOES[2])
-    shell.type("\x1a")
-    shell.answers("hello")
-    os.kill(only_child(shell.pid), signal.SIGTERM)
-    shell.leave("", 143)
 
 
 def test_a_single_child_that_leaves_the_group(shell):
@@ -173,17 +100,22 @@ def test_a_single_child_that_leaves_the_group(shell):
     shell.gets_once(only_child(shell.pid), "\x03", signal.SIGINT)
 
 
+# Says "on" for each SIGCONT.
+TELLS = [
+    *PYTHON,
+    "-c",
+    "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
+    "os.write(1, b'up\\n')\n"
+    "while True: os.write(1, b'got ' + os.read(0, 99))\n",
+]
+
+
 def test_fg_is_not_said_twice_to_a_single_child(shell):
     # The SIGCONT of fg goes to the whole job; passed on once more, and late, it would
     # resume a child that has been stopped again. So pyinit's kills are held up.
-    program = (
-        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
-        "os.write(1, b'up\\n')\n"
-        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
-    )
     # And on one CPU the child, which is to tell of it, runs after pyinit.
-    trace = [tool("taskset"), "-c", "0", *hold("kill", 0.2)]
-    shell.start("-c", tool("chrt"), "-i", "0", *PYTHON, "-c", program, trace=trace)
+    trace = [tool("taskset"), "-c", "0", *hold("kill", 0.1)]
+    shell.start("-c", tool("chrt"), "-i", "0", *TELLS, trace=trace)
     pid = only_child(shell.pid)
     command = only_child(pid)
     for line in ("one", "two"):
@@ -205,12 +137,7 @@ def test_fg_is_not_said_twice_to_a_single_child(shell):
 def test_nor_is_bg_if_it_reads_at_once(shell):
     # The terminal's SIGTTIN goes to the whole group: it takes away the SIGCONT by which
     # pyinit knows that it has been resumed, if it has not looked by then.
-    program = (
-        "import os, signal; signal.signal(18, lambda *_: os.write(1, b'on\\n'))\n"
-        "os.write(1, b'up\\n')\n"
-        "while True: os.write(1, b'got ' + os.read(0, 99))\n"
-    )
-    shell.start("-c", *PYTHON, "-c", program, trace=hold("rt_sigpending", 0.3))
+    shell.start("-c", *TELLS, trace=hold("rt_sigpending", 0.1))
     command = only_child(only_child(shell.pid))
     at_rest(command)
     shell.suspend()
@@ -226,10 +153,10 @@ def test_nor_is_bg_if_it_reads_at_once(shell):
 # --- Races, and who hands the terminal on -----------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
+@crossed(mode=OPTIONS)
 def test_ctrl_z_right_after_fg(shell, mode):
     # It discards the SIGCONT that has resumed pyinit, before pyinit has seen that.
-    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 0.2))
+    shell.start(*mode, *ECHOES, trace=hold("rt_sigpending", 0.1))
     pid = only_child(shell.pid)
     shell.suspend()
     shell.type("fg\n")
@@ -242,7 +169,7 @@ def test_ctrl_z_right_after_fg(shell, mode):
 @pytest.mark.parametrize(("call", "stdin"), [("setsid", "</dev/null"), ("setpgid", "")])
 def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     # It gets the terminal's signal itself, and has stopped before it leaves our group.
-    trace = shlex.join(strace("-DDD", *delay(call, 0.5)))
+    trace = shlex.join(strace("-DDD", *delay(call, 0.3)))
     shell.type(f"{trace} {INIT} sh -c 'echo up; read x; echo =$x' {stdin}\n")
     only_child(only_child(shell.pid, PYINIT[0]))
     shell.suspend()
@@ -252,48 +179,23 @@ def test_ctrl_z_before_the_command_has_its_group(shell, call, stdin):
     shell.expect("=\n" if stdin else "=hello\n")
 
 
-@pytest.mark.parametrize("mode", [*OPTIONS.values()], ids=[*OPTIONS])
-def test_who_hands_the_terminal_on(shell, tmp_path, mode):
-    # In session mode the child's group gets the terminal, and gives it back. With -c
-    # nobody ever does: the child is in pyinit's group, and so has it already.
-    log = tmp_path / "log"
-    # A command that is traced stops late, and eats what is typed.
-    trace = strace("-DDD", "-e", "trace=ioctl", follow=False, log=log)
-    shell.start(*mode, *ECHOES, trace=trace)
-    pid = only_child(shell.pid, PYINIT[0])
-    # With -c, one that is sent stops pyinit itself at once: the command may still read.
-    for how in ("typed",) if mode else ("typed", "sent"):
-        # Until pyinit is back at its work, one that is sent stops pyinit alone.
-        at_rest(pid)
-        stop(shell, pid, how)
-        shell.stopped()
-        until_state(only_child(pid), "T")  # or it could still read "fg"
-        shell.resume()
-        shell.answers(how)
-    shell.leave("\x04", 0)
-    assert ("TIOCSPGRP" in log.read_text()) == (mode == [])
-
-
 # --- Started with stop signals ignored ------------------------------------------------
 
 IGNORED = ["TSTP TTIN TTOU", "TSTP", "TTIN", "TTOU", "none"]
 
 
 def ignoring(ignored, command):
-    """Return a subshell that becomes a command with stop signals ignored."""
     return f"(trap '' {ignored.replace('none', '')}; exec {command})"
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED)
-def test_a_reader_in_the_background(any_shell, mode, ignored):
+@crossed(screen=SHELLS, mode=MODES, ignored=IGNORED)
+def test_a_reader_in_the_background(screen, mode, ignored):
     # It stops; or, where SIGTTIN is what it ignores, as after nohup-like wrappers and in
     # supervisors, it gets an error, as it would without pyinit.
-    screen = any_shell
     if "TTIN" in ignored:
-        said = screen.run(ignoring(ignored, f"{INIT} {mode} cat") + " &")
-        if "Input/output error" not in said:
-            screen.expect("Input/output error")
-        jobs_end(screen)
+        screen.type(ignoring(ignored, f"{INIT} {mode} cat") + " &\n")
+        screen.expect("Input/output error")
+        end(*children(screen.pid))
         shell_reads(screen)
         return
     pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER}") + " &")
@@ -301,30 +203,19 @@ def test_a_reader_in_the_background(any_shell, mode, ignored):
     until_state(pid, "T")
     idle(pid)
     shell_reads(screen)
-    assert "Stopped" in screen.run("jobs")
     fg(screen, pid)
     screen.answers("hello")
-    screen.leave("\x04", 0)
-    shell_reads(screen)
 
 
-# The command has the default action back, as a shell has; or not.
-STOPPED = {
-    "default Ctrl-Z": ("default", "Ctrl-Z"),
-    "Ctrl-Z": ("", "Ctrl-Z"),
-    "SIGSTOP": ("default", "SIGSTOP"),
-}
-
-
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, ignored=IGNORED, stopped=STOPPED)
-def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
+# (The command has the default action back, as a shell has; or not.)
+@crossed(screen=SHELLS, mode=MODES, ignored=IGNORED, kind=["default", ""])
+def test_its_stop_is_followed(screen, mode, ignored, kind):
     # Whatever pyinit was started with: so the shell has the terminal.
-    screen, (kind, how) = any_shell, stopped
     pid = job(screen, ignoring(ignored, f"{INIT} {mode} {ANSWER} {kind}"))
     command = command_of(pid)
-    for line in ("one", "two"):
+    for how in ("Ctrl-Z", "SIGSTOP", "Ctrl-Z"):
         screen.press("\x1a") if how == "Ctrl-Z" else os.kill(command, signal.SIGSTOP)
-        if not kind and "TSTP" in ignored:
+        if how == "Ctrl-Z" and not kind and "TSTP" in ignored:
             at_rest(pid)
             assert screen.foreground() != screen.pid
         else:
@@ -333,8 +224,10 @@ def test_its_stop_is_followed(any_shell, mode, ignored, stopped):
             idle(pid)
             shell_reads(screen)
             fg(screen, pid)
-        screen.answers(line)
+        screen.answers("hello")
         at_rest(pid)  # with -c, pyinit may still be passing the SIGCONT of fg on
+    screen.leave("\x03", 130)
+    shell_reads(screen)
 
 
 # --- The shell is outside of our PID namespace ------------------------------------------
@@ -349,123 +242,86 @@ def outside():
     return shlex.join(["unshare", "-pf", *extra])
 
 
-@crossed(
-    any_shell=BOTH_SHELLS,
-    line={
-        "reads": f"{INIT} {ANSWER}",
-        "still-single": f"{INIT} -c {ANSWER} still",
-        "null": f"{INIT} {ANSWER} still </dev/null",
-        "reads-single": f"{INIT} -c {ANSWER}",
-        "still": f"{INIT} {ANSWER} still",
-    },
-    options=["", "--mount-proc --kill-child"],
-)
-def test_ctrl_z_where_the_shell_is_outside(any_shell, line, options):
-    screen = any_shell
-    pid = job(screen, f"{outside()} {options} {line}")
+@crossed(screen=SHELLS, mode=MODES, kind=["", "still", "still </dev/null"])
+def test_ctrl_z_where_the_shell_is_outside(screen, mode, kind):
+    pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} {kind}")
     command = command_of(pid)
-    for resumed in (["fg"], ["fg"] if line.endswith(ANSWER) else ["bg", "fg"]):
+    for how in ("fg", "bg" if kind else "fg"):
         screen.press("\x1a")
         screen.stopped()
         idle(pid)  # or a SIGCONT could come while pyinit is about to stop itself
         shell_reads(screen)
         assert state(command) == "T"
-        for how in resumed:
-            screen.run("bg") if how == "bg" else fg(screen, pid)
-            until_state(command, "S")
-            os.kill(command, signal.SIGUSR2)
-            screen.expect("alive\n")
-            idle(pid)
-            if how == "bg":
-                shell_reads(screen)
-        if line.endswith(ANSWER):
+        fg(screen, pid) if how == "fg" else screen.run("bg")
+        until_state(command, "S")
+        os.kill(command, signal.SIGUSR2)
+        screen.expect("alive\n")
+        idle(pid)
+        if not kind:
             screen.answers("hello")
+    if how == "bg":
+        shell_reads(screen)
+        fg(screen, pid)
     screen.leave("\x03", 130)
     shell_reads(screen)
 
 
-@crossed(any_shell=BOTH_SHELLS)
-def test_bg_right_after_ctrl_z_where_the_shell_is_outside(any_shell):
+@crossed(screen=SHELLS)
+def test_bg_right_after_ctrl_z_where_the_shell_is_outside(screen):
     # It comes between pyinit's look for a SIGCONT and the stop, which is none for PID 1.
     trace = shlex.join(hold("rt_sigpending", 0.3, rule="delay_exit"))
-    pid = job(any_shell, f"{outside()} {trace} {INIT} {ANSWER} still")
+    pid = job(screen, f"{outside()} {trace} {INIT} {ANSWER} still")
     command = command_of(pid)
-    any_shell.suspend()
-    any_shell.run("bg")
+    screen.suspend()
+    screen.run("bg")
     until_state(command, "S")
-
-
-@crossed(any_shell=BOTH_SHELLS, mode=MODES)
-def test_a_background_job_where_the_shell_is_outside(any_shell, mode):
-    # What would stop cat reaches only who can be stopped; the shell reads all the same.
-    screen = any_shell
-    pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} still &")
-    idle(pid)
-    shell_reads(screen)
-    fg(screen, pid)
-    screen.leave("\x03", 130)
 
 
 # --- fg of a job that runs --------------------------------------------------------------
 # The shell sends it no SIGCONT then. It finds out that it may have the terminal when it
 # wants that: it stops by SIGTTIN or SIGTTOU, as pyinit's own group is in the foreground.
 
-WANTS = {
-    "reads": ("", ()),
-    "stty": ("stty", ["set\n"]),
-    "writes": ("writes", ["written\n"]),
-}
 
-
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS, how=["bg", "&"])
-def test_fg_of_a_running_job(any_shell, mode, wants, how):
-    screen, (kind, says) = any_shell, wants
-    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind}" + " &" * (how == "&"))
+@crossed(
+    screen=SHELLS,
+    mode=MODES,
+    wants=["reads", "stty", "writes"],
+    how=["bg", "&", "stays there"],
+)
+def test_a_running_job_that_wants_the_terminal(screen, mode, wants, how):
+    pid = job(screen, f"{INIT} {mode} {ANSWER} later {wants}" + " &" * (how != "bg"))
     if how == "bg":
         screen.press("\x1a")
         screen.stopped()
         screen.run("bg")
         until_state(command_of(pid), "S")
-    fg(screen, pid)
-    if kind == "writes":
-        tostop(screen)
+    if how != "stays there":
+        fg(screen, pid)
+    if wants == "writes":  # who is in the background is stopped then
+        attributes = termios.tcgetattr(screen.master)
+        attributes[3] |= termios.TOSTOP
+        termios.tcsetattr(screen.master, termios.TCSANOW, attributes)
     os.kill(pid, signal.SIGUSR1)
-    screen.expect(*says)
+    if how == "stays there":
+        until_state(pid, "T")
+        idle(pid)
+        shell_reads(screen)
+        fg(screen, pid)
     screen.answers("hello")
     idle(pid)
     screen.leave("\x04", 0)
     shell_reads(screen)
 
 
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, wants=WANTS)
-def test_and_in_the_background_it_stops(any_shell, mode, wants):
-    # The same look at the same moment, and the shell has the terminal.
-    screen, (kind, says) = any_shell, wants
-    pid = job(screen, f"{INIT} {mode} {ANSWER} later {kind} &")
-    if kind == "writes":
-        tostop(screen)
-    os.kill(pid, signal.SIGUSR1)
-    until_state(pid, "T")
-    idle(pid)
-    shell_reads(screen)
-    fg(screen, pid)
-    screen.expect(*says)
-    screen.answers("hello")
-
-
-@crossed(any_shell=BOTH_SHELLS, mode=MODES, key=["\x1a", "\x03"])
-def test_a_key_before_it_wants_the_terminal(any_shell, mode, key):
+@crossed(screen=SHELLS, mode=MODES)
+def test_keys_before_it_wants_the_terminal(screen, mode):
     # The terminal still has pyinit's own group in the foreground, not the command's.
-    screen = any_shell
     pid = job(screen, f"{INIT} {mode} {ANSWER} later &")
-    fg(screen, pid)
-    at_rest(pid)
-    if key == "\x03":
-        screen.leave(key, 130)
-        return
-    screen.press(key)
-    screen.stopped()
-    shell_reads(screen)
-    fg(screen, pid)
-    os.kill(pid, signal.SIGUSR1)
-    screen.answers("hello")
+    for resumed in range(2):
+        fg(screen, pid)
+        at_rest(pid)
+        if not resumed:
+            screen.press("\x1a")
+            screen.stopped()
+            shell_reads(screen)
+    screen.leave("\x03", 130)

@@ -8,10 +8,30 @@ import os
 import shlex
 import signal
 
-from jobs import ANSWER, MODES, NO_TERMINAL, OPTIONS, at_rest, crossed, job, shell_reads
-from support import AT_PROMPT, INIT, tool
+from jobs import (
+    ANSWER,
+    MODES,
+    NO_TERMINAL,
+    OPTIONS,
+    SHELLS,
+    at_rest,
+    crossed,
+    job,
+    shell_reads,
+    up,
+)
+from support import (
+    AT_PROMPT,
+    INIT,
+    all_blocked,
+    as_container,
+    has_come,
+    hold,
+    marked,
+    release,
+    until,
+)
 
-SHELLS = ["bash", "dash"]
 SCRIPT_SHELLS = {"bash": "bash --norc --noprofile", "dash": "dash"}
 WITH_PIPE = {**MODES, "session": "| cat"}  # stdout is a pipe
 SLEEPS = "sh -c 'echo up $1; exec sleep 100' sh $i"
@@ -28,74 +48,65 @@ def in_script(name, line):
 
 
 # (What comes behind the loop on a line that was typed bash drops, too, and dash with it.)
-@crossed(any_shell=SHELLS, mode=WITH_PIPE, where=["bash", "dash", "typed"])
-def test_it_ends_the_loop(any_shell, mode, where):
+@crossed(screen=SHELLS, mode=WITH_PIPE, where=["bash", "dash", "typed"])
+def test_it_ends_the_loop(screen, mode, where):
     line = loop(mode)
-    any_shell.type((line if where == "typed" else in_script(where, line)) + "\n")
-    any_shell.expect("up 1\n")
-    any_shell.press("\x03")
-    said = any_shell.expect(AT_PROMPT)
-    assert "up" not in said and "after" not in said
-    assert any_shell.run("echo $?") == "130\n"
-    shell_reads(any_shell)
-
-
-@crossed(name=SHELLS, mode=WITH_PIPE)
-def test_it_ends_a_script_that_leads_the_session(terminal, name, mode):
-    # As docker run -it IMAGE sh -c has it: there is no shell with job control at all.
-    tool(name)
-    screen = terminal(*shlex.split(in_script(name, loop(mode))))
+    screen.type((line if where == "typed" else in_script(where, line)) + "\n")
     screen.expect("up 1\n")
     screen.press("\x03")
-    assert screen.process.wait() == 130
-    assert "up" not in screen.seen
+    said = screen.expect(AT_PROMPT)
+    assert "up" not in said and "after" not in said
+    assert screen.run("echo $?") == "130\n"
+    shell_reads(screen)
 
 
 # dash, in the same group as a single child, ends without asking how that did.
 @crossed(
-    unless=lambda any_shell, name, mode, status: name == "dash" and mode,
-    any_shell=SHELLS,
+    unless=lambda screen, name, mode, status: name == "dash" and mode,
+    screen=SHELLS,
     name=SHELLS,
     mode=MODES,
     status=[0, 3],
 )
-def test_a_command_that_handles_it_does_not_end_the_loop(any_shell, name, mode, status):
-    any_shell.type(in_script(name, loop(mode, f"{ANSWER} exits {status}")) + "\n")
+def test_a_command_that_handles_it_does_not_end_the_loop(screen, name, mode, status):
+    screen.type(in_script(name, loop(mode, f"{ANSWER} exits {status}")) + "\n")
     for _ in range(3):
-        any_shell.expect("up\n")
-        at_rest(any_shell.pid)  # or Python could miss it, just before it reads
-        any_shell.press("\x03")
-        any_shell.expect("end 2\n")
-    any_shell.expect("after\n", AT_PROMPT)
-    shell_reads(any_shell)
+        screen.expect("up\n")
+        at_rest(screen.pid)  # or Python could miss it, just before it reads
+        screen.press("\x03")
+        screen.expect("end 2\n")
+    screen.expect("after\n", AT_PROMPT)
+    shell_reads(screen)
 
 
-@crossed(any_shell=SHELLS, mode=MODES)
-def test_expect_130_does_not_end_it(any_shell, mode):
+@crossed(screen=SHELLS, mode=MODES)
+def test_expect_130_does_not_end_it(screen, mode):
     # Exit status 0 was asked for where it would be 130.
-    job(any_shell, f"{INIT} {mode} -e 130 {ANSWER}; echo then $?")
-    any_shell.press("\x03")
-    any_shell.expect("then 0\n")
+    job(screen, f"{INIT} {mode} -e 130 {ANSWER}; echo then $?")
+    screen.press("\x03")
+    screen.expect("then 0\n")
 
 
-@crossed(any_shell=SHELLS, mode=MODES)
-def test_with_a_grace(any_shell, mode):
-    # Those left have their time before the loop ends.
+@crossed(screen=SHELLS, mode=MODES)
+def test_with_a_grace(screen, mode):
+    # Those left have their time before the loop ends: with -c nobody waits for them.
     command = f"sh -c {shlex.quote(f'{ANSWER} left & echo up 1; exec sleep 100')}"
-    any_shell.type(loop(mode, command, "--grace 0.2") + "\n")
-    any_shell.expect("(up 1\nup|up\nup 1)\n")
-    any_shell.press("\x03")
-    said = any_shell.expect(AT_PROMPT)
+    screen.type(loop(mode, command, "--grace 0.2") + "\n")
+    screen.expect("(up 1\nup|up\nup 1)\n")
+    screen.press("\x03")
+    said = screen.expect(AT_PROMPT)
     assert "up 1" not in said and "after" not in said
-    shell_reads(any_shell)
+    if not mode:
+        until(lambda: marked(screen.process.run) == [screen.pid], "nobody is left")
+    shell_reads(screen)
 
 
 @crossed(launch=["container", *NO_TERMINAL], mode=OPTIONS)
 def test_else_the_status_is_130(launch, mode):
     # And not -2, a death by SIGINT: no shell waits for that.
     process = launch(*mode, "sh", "-c", "echo up; exec sleep 100")
-    process.said("up")
-    if hasattr(process, "press"):
+    up(process)
+    if process.where == "container":
         process.press("\x03")
     else:
         os.kill(process.init, signal.SIGINT)
@@ -109,3 +120,13 @@ def test_with_another_stdin_it_goes_on(shell):
         shell.expect(f"up {number}\n")
         shell.press("\x03")
     shell.expect("after\n", AT_PROMPT)
+
+
+def test_before_the_fork_a_single_child_gets_it_by_us(terminal):
+    # pyinit is held up at its look for zombies: nobody shares the key with it yet.
+    screen = as_container(terminal, "-c", "sleep", "60", trace=hold("waitid", when=1))
+    until(lambda: all_blocked(screen.init), "signals are blocked")
+    screen.press("\x03")
+    until(lambda: has_come(screen.init, signal.SIGINT), "the key has come")
+    release(screen.init)
+    assert screen.status() == 130
