@@ -252,6 +252,16 @@ def test_importing_has_no_effect(start):
     assert (process.wait(), process.stdout, process.stderr) == (0, "", "")
 
 
+def test_a_host_has_no_child_left(start):
+    program = (
+        "pyinit.main(['true'])\n"
+        "try: os.waitpid(-1, os.WNOHANG)\n"
+        "except ChildProcessError: print('none', flush=True)\n"
+    )
+    process = start(*hosted(program))
+    assert (process.wait(), process.stdout) == (0, "none\n")
+
+
 def test_a_hosts_mask_at_the_time_of_the_call(start):
     program = (
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"

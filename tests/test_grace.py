@@ -52,9 +52,9 @@ def leaves(start, options, left):
     return process, process.let_go()
 
 
-def waits(start, left, options=""):
+def waits(start, left, options="", how="--wait"):
     """Start pyinit with --wait; return the process when it waits for what is left."""
-    process, _ = leaves(start, f"--wait -v {options}", left)
+    process, _ = leaves(start, f"{how} -v {options}", left)
     process.until_stderr("exited with 4")
     until(
         lambda: "Z" not in map(state, children(process.init)), "the command is reaped"
@@ -179,10 +179,11 @@ def test_a_stranger_is_waited_for(pid1, start):
     assert process.wait() == 4
 
 
-def test_to_wait_costs_nothing(pid1):
-    process = waits(pid1, FAR)
+@pytest.mark.parametrize("how", ["--wait", "--grace 60 -r TERM:USR1"])
+def test_to_wait_costs_nothing(pid1, how):
+    process = waits(pid1, FAR, how=how)
     until(lambda: rests(process.init), "it does not wake up")
-    gets(process, signal.SIGTERM)
+    process.send(signal.SIGTERM, only_child(process.init, REPORTER[0]))
     assert process.wait() == 4
 
 
