@@ -266,7 +266,7 @@ def read_file(path: "str | bytes", length: int = -1) -> bytes:
         if os.path.isfile(path):  # (to open a FIFO would wait for somebody who writes)
             with open(path, "rb") as file:
                 return file.read(length)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a NUL byte
         pass
     return b""
 

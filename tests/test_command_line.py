@@ -15,6 +15,7 @@ from support import (
     PYINIT_FILE,
     PYTHON,
     RTMIN,
+    ask,
     hosted,
     interpreter,
     run,
@@ -98,8 +99,9 @@ for line in json.load(sys.stdin):
         status = pyinit.main([*line, "--", "echo", "started"])
     except SystemExit as end:
         status = end.code
-    print(json.dumps([status, os.read(read, 65536).decode()]))
+    print(json.dumps([status, os.read(read, 65536).decode()]), flush=True)
     os.close(read)
+os._exit(0)  # Python 3.6 would write to that stderr once more
 """
 
 
@@ -126,7 +128,11 @@ def test_no_command(pyinit, words):
 
 
 def test_unknown_unfinished_and_contradictory_options(pyinit):
-    named = {"--nonsense": "--nonsense", "-x": "-x", "-vx": "x", "--ver": "--ver"}
+    named = {"--nonsense": "--nonsense", "-x": "-x", "-vx": "x"}
+    if (
+        ask("hasattr(signal, 'valid_signals')") == "True"
+    ):  # before 3.8 argparse abbreviates
+        named["--ver"] = "--ver"
     named.update(dict.fromkeys(("--verbose=1", "--verbose="), "--verbose"))
     named.update(dict.fromkeys(("-v-", "-v=", "-v-c"), "--verbose"))
     named["--rewrite="] = "--rewrite"
@@ -231,10 +237,11 @@ def test_output_that_cannot_be_written(start, tmp_path, redirection):
 
 def test_the_terminals_width_is_not_asked_for(start):
     # The default formatter of argparse loads these for that: 3 ms of the start.
-    process = start(*HOST, "-v", *PYINIT[2:], "-r", "15:3", "true")
+    body = "pyinit.read_command_line(['-r', '15:3', 'true']); print(*sys.modules)"
+    process = start(*hosted(body))
     assert process.wait() == 0
-    assert "import 'argparse'" in process.stderr
-    assert "import 'shutil'" not in process.stderr
+    loaded = process.stdout.split()
+    assert "argparse" in loaded and "shutil" not in loaded
 
 
 # --- From Python ------------------------------------------------------------------------
