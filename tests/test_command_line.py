@@ -128,13 +128,12 @@ def test_no_command(pyinit, words):
 
 
 def test_unknown_unfinished_and_contradictory_options(pyinit):
-    named = {"--nonsense": "--nonsense", "-x": "-x", "-vx": "x"}
-    if (
-        ask("hasattr(signal, 'valid_signals')") == "True"
-    ):  # before 3.8 argparse abbreviates
+    named = dict.fromkeys(("--verbose=1", "--verbose="), "--verbose")
+    named.update({"--nonsense": "--nonsense", "-x": "-x", "-vx": "x"})
+    if ask("hasattr(signal, 'valid_signals')") == "True":
+        # Before 3.8 argparse abbreviates, and takes some of these for -v.
         named["--ver"] = "--ver"
-    named.update(dict.fromkeys(("--verbose=1", "--verbose="), "--verbose"))
-    named.update(dict.fromkeys(("-v-", "-v=", "-v-c"), "--verbose"))
+        named.update(dict.fromkeys(("-v-", "-v=", "-v-c"), "--verbose"))
     named["--rewrite="] = "--rewrite"
     for words in ("--wait --grace 1", "--wait --grace=0"):
         named[words] = "argument --grace: not allowed with argument --wait"
