@@ -343,9 +343,6 @@ def terminal(words):
 
 
 ZOMBIES = "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true"
-# What is not PID 1 by trade: it starts one command and waits for that alone.
-CALL = "import subprocess, sys; subprocess.call(sys.argv[1:])"
-NOT_REAPING = ["python3", "-IS", "-c", CALL]
 
 
 def zombies(containers, name):

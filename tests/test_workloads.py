@@ -1,12 +1,20 @@
-"""A real server, as it runs in a container: nginx."""
+"""Real servers, as they run in a container: nginx, gunicorn."""
 
+import contextlib
 import http.client
 import signal
 import socket
+import sys
+import urllib.request
 
+import pytest
 from support import (
     DEADLINE,
+    FULL,
+    children,
     marked,
+    need,
+    only_child,
     tool,
     until,
 )
@@ -71,3 +79,41 @@ def test_nginx_ends_a_download_in_flight(pid1, tmp_path):
     connection.close()
     assert process.wait() == 0
     assert not marked(process.run)
+
+
+APPLICATION = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d\\n" % os.getppid()]
+"""
+
+
+@pytest.mark.skipif(not FULL, reason="only PYINIT_FULL=1 installs gunicorn")
+def test_gunicorn_upgrades_itself(pid1, tmp_path):
+    """With --wait the container outlives its first command, the old master."""
+    need(sys.executable, "-m", "venv", tmp_path)
+    need(tmp_path / "bin/python", "-m", "pip", "install", "-q", "gunicorn", timeout=120)
+    (tmp_path / "app.py").write_text(APPLICATION)
+    port = free_port()
+    words = ["--chdir", tmp_path, "--bind", f"127.0.0.1:{port}", "app:application"]
+    process = pid1("--wait", "-v", tmp_path / "bin/gunicorn", *words)
+
+    def master():
+        """Return the pid of the master of the worker that answers, "" if none does."""
+        with contextlib.suppress(OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                return page.read().decode().strip()
+        return ""
+
+    first = until(master, "the first master serves")
+    old = only_child(process.init)
+    process.send(signal.SIGUSR2, old)
+    until(lambda: {master()} - {first, ""}, "the new master serves as well")
+    process.send(signal.SIGQUIT, old)
+    process.until_stderr(f"[pyinit] {first} exited with 0")
+    until(lambda: len(children(process.init)) == 1, "the new master alone")
+    assert until(master, "the new master serves") != first
+    process.send(signal.SIGTERM, process.init)
+    assert process.wait() == 0
+    assert "SIGTERM: sent SIGTERM to everybody" in process.stderr
