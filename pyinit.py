@@ -253,9 +253,8 @@ def starts_us_again(script: bytes) -> bool:
     so that we start that, and it us again, with the very words of our parent: for ever.
     (Without /proc we go by the name alone.)
     """
-    line = read_file(script, 256).partition(b"\n")[0]
     name = os.path.basename(globals().get("__file__", "pyinit.py")).split(".")[0]
-    is_named = line[:2] == b"#!" and os.fsencode(name) in line
+    is_named = os.fsencode(name) in read_file(script, 256).partition(b"\n")[0]
     ours, parents = ["/proc/%s/cmdline" % who for who in ("self", os.getppid())]
     return is_named and read_file(ours) == read_file(parents)
 

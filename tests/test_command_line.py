@@ -198,6 +198,9 @@ def test_every_spelling_of_every_signal(start):
         for number, name in names.items()
         for text in (str(number), name, "SIG" + name, name.lower(), "sig" + name)
     ]
+    spellings += [(signal.SIGABRT, "IOT"), (signal.SIGIO, "poll")]  # the same ones
+    spellings += [(signal.SIGRTMAX, "RTMAX-0"), (signal.SIGRTMAX - 3, "SIGRTMAX-3")]
+    spellings = [(int(number), text) for number, text in spellings]
     program = (
         f"for number, text in {spellings!r}:\n"
         "    assert pyinit.rewrite(text + ':0') == (number, 0), text\n"

@@ -326,5 +326,5 @@ def test_a_group_number_that_is_used_again_is_left_alone(start):
 
 
 def test_good_graces(pyinit):
-    for text in ("0", "0.25", ".5", "2.", "007", "1000000"):
+    for text in ("0", "0.25", ".5", "2.", "007", "9.6", "1000000"):
         assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4

@@ -27,6 +27,7 @@ from jobs import (
 )
 from support import (
     ECHOES,
+    FULL,
     INIT,
     PYINIT,
     PYTHON,
@@ -277,12 +278,26 @@ def test_bg_right_after_ctrl_z_where_the_shell_is_outside(screen):
     until_state(command, "S")
 
 
+@crossed(screen=SHELLS, mode=MODES)
+def test_a_background_job_where_the_shell_is_outside(screen, mode):
+    # What would stop it reaches only who can be stopped; the shell reads all the same.
+    pid = job(screen, f"{outside()} {INIT} {mode} {ANSWER} still &")
+    idle(pid)
+    shell_reads(screen)
+    fg(screen, pid)
+    screen.leave("\x03", 130)
+
+
 # --- fg of a job that runs --------------------------------------------------------------
 # The shell sends it no SIGCONT then. It finds out that it may have the terminal when it
 # wants that: it stops by SIGTTIN or SIGTTOU, as pyinit's own group is in the foreground.
 
 
 @crossed(
+    # (bash sends no SIGCONT then.)
+    lambda screen, mode, wants, how: (
+        not FULL and wants == "stty" and (screen, mode, how) != ("bash", "", "&")
+    ),
     screen=SHELLS,
     mode=MODES,
     wants=["reads", "stty", "writes"],

@@ -133,6 +133,14 @@ def test_who_was_stopped_by_others_gets_no_sigcont(launch, mode, by):
     assert process.status() > 128
 
 
+@crossed(launch=["pid1"])
+def test_an_end_that_is_dropped_resumes_nobody(launch):
+    process = launch("-r", "TERM:0", *ANSWERS)
+    command = stopped(process)
+    os.kill(process.init, signal.SIGTERM)
+    assert at_rest(process.init, command) == ["S", "T"]
+
+
 # --- The grace --------------------------------------------------------------------------
 # No stop freezes those whom it is for: they have it to end in. The command has ended; what
 # it leaves has no part in its terminal, and nobody would resume it before the grace is
