@@ -325,6 +325,22 @@ def test_a_group_number_that_is_used_again_is_left_alone(start):
     assert process.stdout == "the bystander lives, the status is 4\n"
 
 
+def test_as_pid_1_whoever_has_the_commands_number_is_somebody_left(pid1):
+    if os.getuid():
+        pytest.skip("only root may choose the next pid")
+    again = "while kill -0 $1; do :; done 2>/dev/null; "  # until pyinit has reaped it
+    again += "echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; "
+    again += shlex.join(REPORTER) + " 0 & wait"
+    left = f"echo $$; setsid sh -c {shlex.quote(again)} sh $$ & "
+    process = pid1("--wait", "sh", "-c", left + ENDS, stdin=-1)
+    number = process.line()
+    process.let_go()
+    assert process.ready() == int(number)
+    gets(process, signal.SIGUSR1)
+    process.send(signal.SIGTERM, process.init)
+    assert process.wait() == 4
+
+
 def test_good_graces(pyinit):
     for text in ("0", "0.25", ".5", "2.", "007", "9.6", "1000000"):
         assert pyinit("--grace", text, "sh", "-c", "exit 4").wait() == 4

@@ -445,6 +445,7 @@ class Screen:
             return before is not None and before == look()
 
         until(is_settled, "never settled")
+        self.reap()  # who had just ended is at rest, too
         self.read()
 
     def wait_for_shell(self):
