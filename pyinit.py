@@ -17,10 +17,10 @@ may fail, with one line and a status. From then on nothing may end us before its
 # === Block signals: one that comes while we are not ready has to wait =================
 try:
     import signal
-    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK
-    from signal import SIG_UNBLOCK, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL
-    from signal import SIGPIPE, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTOP, SIGTERM, SIGTSTP
-    from signal import SIGTTIN, SIGTTOU, SIGWINCH
+    from signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK, SIGALRM
+    from signal import SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
+    from signal import SIGRTMAX, SIGRTMIN, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
+    from signal import SIGWINCH
 
     # (What is between 31 and SIGRTMIN is the C library's own.)
     SIGNALS = (*range(1, 32), *range(SIGRTMIN, SIGRTMAX + 1))
@@ -391,6 +391,13 @@ class Init:
         # If seccomp refuses these calls for good, fail here. (PyPy does: no waitid.)
         signal.sigtimedwait([], 0)
         self.reap()  # zombies from before exec(2)
+        if self.mode == SINGLE:
+            # A key that was hit by now has signalled us alone, but handle() takes the
+            # terminal's signals for shared: so we send it to ourselves instead. (Hit
+            # between this and the fork it is lost: a race that we leave.)
+            for number in TTY_SIGNALS:
+                if signal.sigtimedwait([number], 0):
+                    os.kill(os.getpid(), number)
         self.child = os.fork()
         if self.child == 0:
             self.be_child(mask, ignored)
@@ -430,10 +437,6 @@ class Init:
         close_inherited()  # so we keep no pipe open that the command closes
         whose = "ours" if os.getpid() == 1 else "PID 1's, which we are not"
         self.log(f"{self.child} runs {self.name}; orphans are {whose}")
-        if self.mode == SINGLE:
-            # A key hit before the fork has signalled us alone; handle() drops that.
-            for number in {*TTY_SIGNALS} & signal.sigpending():
-                self.send(number, number)
 
     def pass_on(self) -> None:
         """Pass signals on and reap, until the child has died."""
@@ -459,7 +462,7 @@ class Init:
             pass  # the terminal has sent it to the child, too
         else:
             sent = self.forward_as[number]
-            if number in FINAL or sent in FINAL:
+            if sent and (number in FINAL or sent in FINAL):
                 self.is_ending = True
             self.send(sent, number)
             if sent and number in TTY_STOPS and self.death is None:
@@ -675,8 +678,8 @@ def main(argv: "list[str] | None" = None) -> int:
         say(f"cannot start: {reason(error)}")
         return 125
     # The command runs: from here on nothing may end us before it. A phase that fails is
-    # begun again; its error is said once, and costs no CPU as long as it lasts. (That
-    # can fail, too: so it is done in the next round, within try.)
+    # begun again; its error is said once, and costs no CPU as long as it lasts. (To say
+    # it can fail, too: so that is done in the next round, within try.)
     phases = [init.settle, init.pass_on, init.bid_farewell, init.reap_child]
     phases += [init.wait_for_others, init.die_of_ctrl_c]
     failure, said = None, ""

@@ -154,6 +154,19 @@ def test_an_end_that_was_asked_for_before_is_not_lost_for_the_others(
     assert process.wait() == 128 + ends
 
 
+def test_one_that_is_dropped_asks_for_nothing(pid1):
+    words = ["-r", "QUIT:0", "sh", "-c", FAR_REPORTER + ENDS]
+    process = pid1("--wait", "-v", *words, stdin=-1)
+    process.ready()
+    process.send(signal.SIGQUIT, process.init)
+    process.until_stderr("SIGQUIT: dropped")
+    process.let_go()
+    process.until_stderr("exited with 4")
+    process.send(signal.SIGKILL, only_child(process.init, REPORTER[0]))
+    assert process.wait() == 4
+    assert "farewell" not in process.stderr
+
+
 def test_a_stranger_is_waited_for(pid1, start):
     """As docker exec starts one, beside a process of ours, and when that has ended."""
     if os.getuid():

@@ -192,6 +192,18 @@ def test_before_the_command_line_is_read(start):
 
 
 @BOTH_MODES
+def test_before_the_fork_once_and_by_the_table(start, mode):
+    # Held up at its look for zombies. With -c what the terminal's keys send is sent again.
+    words = [*PYINIT, "-v", *mode, "-r", "INT:USR1", "sleep", "60"]
+    process = start(*hold("waitid", when=1), *words)
+    until(lambda: all_blocked(process.pid), "signals are blocked")
+    process.send(signal.SIGINT)
+    release(process.pid)
+    assert process.wait() == 128 + signal.SIGUSR1
+    assert process.stderr.count("sent") - process.stderr.count("farewell") == 1
+
+
+@BOTH_MODES
 def test_between_fork_and_exec(start, mode):
     # The child is held at the door of setsid; with -c, of its second execve, for the
     # second directory of PATH: the signal comes then or shortly before. Python has a
