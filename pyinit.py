@@ -395,9 +395,9 @@ class Init:
             # A key that was hit by now has signalled us alone, but handle() takes the
             # terminal's signals for shared: so we send it to ourselves instead. (Hit
             # between this and the fork it is lost: a race that we leave.)
-            for number in TTY_SIGNALS:
-                if signal.sigtimedwait([number], 0):
-                    os.kill(os.getpid(), number)
+            for number in {*TTY_SIGNALS} & signal.sigpending():
+                signal.sigwaitinfo([number])
+                os.kill(os.getpid(), number)
         self.child = os.fork()
         if self.child == 0:
             self.be_child(mask, ignored)
